@@ -1,0 +1,1 @@
+"""Results as tidy tables: one file per analysis, ``tabulate_*(result) -> {name: DataFrame}``."""

@@ -1,0 +1,1 @@
+"""Training a pair of networks that differ in one thing only."""
