@@ -1,0 +1,264 @@
+"""What a report says, as frozen values, and the one HTML file that says it.
+
+The page needs nothing but itself: style and script stand inside it and are allowed by their hashes, and the content
+security policy forbids everything else, so that opening a report from a stranger runs nothing and asks nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path, PurePath
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pandas import DataFrame
+
+from meta_baseline import __version__
+from meta_baseline.report.svg import clean_svg, natural_width
+from meta_baseline.report.table_view import MAX_ROWS, TableView, view_table
+from meta_baseline.report.text import slugify, visible_text
+from meta_baseline.results import Check, Finding, Provenance
+
+_FOLDER = Path(__file__).parent
+_SHOWN_FINDINGS = 6
+_LONG_TABLE = 12
+_PHONE_WIDTH = 540.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFigure:
+    """A drawing with the sentence that says how to read it; ``svg`` as ``svg.figure_to_svg`` makes it."""
+
+    slug: str
+    title: str
+    how_to_read: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTable:
+    """A tidy table; column names are shown with spaces for underscores and saved as they are."""
+
+    title: str
+    caption: str
+    frame: DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSection:
+    """One analysis: what it asks, what came out in one sentence, and what that rests on.
+
+    ``findings`` are those of this analysis; one that is also in ``ReportContent.findings`` links here from the top.
+    """
+
+    slug: str
+    title: str
+    question: str
+    answer: str
+    figures: tuple[ReportFigure, ...] = ()
+    tables: tuple[ReportTable, ...] = ()
+    checks: tuple[Check, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """Everything on the page, in the order in which it is read.
+
+    Attributes:
+        title: what the report is about, e.g. "Meta-learned and baseline conv6 on SVRT problem 1".
+        subtitle: one line: what was compared, on what.
+        networks: the meta-learned network and the baseline, in this order.
+        facts: label and value of what reproduces the run: command, versions, seeds, device, time.
+        findings: in any order; the most important six are shown, the rest folded.
+        checks: of the whole study; those of the sections are added where they are missing.
+        sections: one for each analysis.
+    """
+
+    title: str
+    subtitle: str
+    networks: tuple[Provenance, Provenance]
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
+    sections: tuple[ReportSection, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FindingView:
+    kind: str
+    label: str
+    sentence: str
+    section: str
+    section_title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CheckView:
+    verdict: str
+    label: str
+    code: str
+    sentence: str
+    section: str
+    section_title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FigureView:
+    number: int
+    id: str
+    figure: ReportFigure
+    svg: Markup
+    scrolls: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TableView:
+    number: int
+    id: str
+    table: ReportTable
+    view: TableView
+    folded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SectionView:
+    id: str
+    section: ReportSection
+    findings: tuple[_FindingView, ...]
+    checks: tuple[_CheckView, ...]
+    figures: tuple[_FigureView, ...]
+    tables: tuple[_TableView, ...]
+
+
+_KINDS = (
+    (0.8, "caution", "Read this first"),
+    (0.55, "beyond", "Beyond its control"),
+    (0.3, "within", "Within its control"),
+    (-1.0, "description", "Description"),
+)
+"""Least importance, icon and words of each kind of finding, by the scale that ``results.Finding`` sets."""
+
+_VERDICTS = {"fail": "Fails", "warn": "Warning", "note": "Note", "pass": "Passed"}
+"""Words of each verdict, gravest first."""
+
+
+def render_report(content: ReportContent) -> str:
+    """The report as one HTML document; the same content gives the same text.
+
+    Raises:
+        ValueError: when the drawing of a figure is not SVG.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
+    sections = _view_sections(content)
+    findings = tuple(_view_findings(content.findings, sections))
+    checks = tuple(_view_checks(_all_checks(content), sections))
+    return environment.get_template("template.html").render(
+        content=content,
+        style=Markup(style),
+        style_hash=_hash(style),
+        script=Markup(script),
+        script_hash=_hash(script),
+        findings=findings[:_SHOWN_FINDINGS],
+        further_findings=findings[_SHOWN_FINDINGS:],
+        open_checks=tuple(check for check in checks if check.verdict in ("fail", "warn")),
+        folded_checks=tuple(check for check in checks if check.verdict in ("note", "pass")),
+        tally=tuple((v, label, sum(c.verdict == v for c in checks)) for v, label in _VERDICTS.items()),
+        sections=sections,
+        networks=tuple(zip(("meta", "baseline"), content.networks, strict=True)),
+        file_name=lambda path: PurePath(path).name or path,
+        max_rows=MAX_ROWS,
+        version=__version__,
+    )
+
+
+def _finalize(value: Any) -> Any:
+    return visible_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _hash(text: str) -> Markup:
+    return Markup("sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
+
+
+def _view_sections(content: ReportContent) -> tuple[_SectionView, ...]:
+    figure_numbers, table_numbers = count(1), count(1)
+    views: list[_SectionView] = []
+    for position, section in enumerate(content.sections, start=1):
+        views.append(
+            _SectionView(
+                # The position keeps ids apart where two slugs are alike.
+                id=f"s{position}-{slugify(section.slug)}",
+                section=section,
+                findings=tuple(_view_findings(_further(section), ())),
+                checks=tuple(_view_checks(section.checks, ())),
+                figures=tuple(_view_figure(figure, next(figure_numbers)) for figure in section.figures),
+                tables=tuple(_view_table(table, next(table_numbers)) for table in section.tables),
+            )
+        )
+    return tuple(views)
+
+
+def _further(section: ReportSection) -> tuple[Finding, ...]:
+    return tuple(finding for finding in section.findings if finding.sentence != section.answer)
+
+
+def _view_figure(figure: ReportFigure, number: int) -> _FigureView:
+    name = f"f{number}-{slugify(figure.slug)}"
+    svg = clean_svg(figure.svg, name=name, title=figure.title)
+    return _FigureView(
+        number=number, id=name, figure=figure, svg=Markup(svg), scrolls=natural_width(svg) > _PHONE_WIDTH
+    )
+
+
+def _view_table(table: ReportTable, number: int) -> _TableView:
+    view = view_table(table.frame)
+    name = f"t{number}-{slugify(table.title)}"
+    return _TableView(number=number, id=name, table=table, view=view, folded=view.num_rows > _LONG_TABLE)
+
+
+def _view_findings(findings: tuple[Finding, ...], sections: tuple[_SectionView, ...]) -> Iterator[_FindingView]:
+    for finding in sorted(findings, key=lambda item: -item.importance):
+        home = next((view for view in sections if finding in view.section.findings), None)
+        kind, label = next((kind, label) for least, kind, label in _KINDS if finding.importance >= least)
+        yield _FindingView(
+            kind=kind,
+            label=label,
+            sentence=finding.sentence,
+            section=home.id if home else "",
+            section_title=home.section.title if home else "",
+        )
+
+
+def _all_checks(content: ReportContent) -> tuple[Check, ...]:
+    checks = dict.fromkeys(content.checks)
+    for section in content.sections:
+        checks.update(dict.fromkeys(section.checks))
+    return tuple(checks)
+
+
+def _view_checks(checks: tuple[Check, ...], sections: tuple[_SectionView, ...]) -> Iterator[_CheckView]:
+    gravity = list(_VERDICTS)
+    for check in sorted(checks, key=lambda item: gravity.index(item.verdict)):
+        home = next((view for view in sections if check in view.section.checks), None)
+        yield _CheckView(
+            verdict=check.verdict,
+            label=_VERDICTS[check.verdict],
+            code=check.code,
+            sentence=check.sentence,
+            section=home.id if home else "",
+            section_title=home.section.title if home else "",
+        )
