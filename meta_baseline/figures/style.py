@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -99,3 +100,10 @@ def new_figure(width: float = 7.2, height: float = 3.6) -> Figure:
     """An empty figure in inches, laid out by matplotlib's constrained layout; not known to pyplot."""
     with house_style():
         return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write ``path``.png (200 dpi, on white) and ``path``.svg (transparent, text as text); same figure, same bytes."""
+    with house_style():
+        figure.savefig(path.with_suffix(".png"), facecolor="white", metadata={"Software": None})
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

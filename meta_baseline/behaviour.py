@@ -1,0 +1,209 @@
+"""What the networks do on the stimuli before anyone looks inside: accuracy, under both decision rules.
+
+A difference inside two networks means little when one of them answers "same" to everything; so every report starts
+here, with the share of class-1 answers and the majority rate beside each accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.stats import rankdata
+
+from meta_baseline.activations import ActivationStore, Stores
+from meta_baseline.models import decide
+from meta_baseline.results import Check, Estimate, Finding
+from meta_baseline.statistics import wilson_interval
+
+CONSTANT_SHARE = 0.02
+"""A network whose share of class-1 answers lies outside [.02, .98] answers without looking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkBehaviour:
+    """One network on the stimuli; every rate in [0, 1], over ``num_images`` images.
+
+    Attributes:
+        accuracy, low, high: under the network's own decision rule, with a Wilson interval over images.
+        other_rule, other_accuracy: what the other rule would give; NaN where the network has a single logit.
+        class_1_share: share of images that it calls class 1.
+        auc: area under the ROC curve of its decision margin: what is there whatever the threshold.
+    """
+
+    network: str
+    rule: str
+    accuracy: float
+    low: float
+    high: float
+    other_rule: str
+    other_accuracy: float
+    class_1_share: float
+    auc: float
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourResult:
+    """Accuracy of every network on the stimuli, and the paired difference meta - baseline over the same images."""
+
+    networks: tuple[NetworkBehaviour, ...]
+    majority_rate: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    estimates: tuple[Estimate, ...]
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+
+
+def measure_behaviour(stores: Stores, *, meta_rule: str, baseline_rule: str) -> BehaviourResult:
+    """Accuracy, share of class-1 answers and AUC of both networks and of their untrained twins.
+
+    The interval of the difference is the normal one of a paired mean over images (each image is right or wrong in
+    both networks); it speaks of these two checkpoints on more images, not of more training runs.
+    """
+    labels = stores.meta.labels.astype(bool)
+    untrained = [_measure(store, meta_rule, labels) for store in stores.untrained]
+    meta = _measure(stores.meta, meta_rule, labels)
+    baseline = _measure(stores.baseline, baseline_rule, labels)
+    right_meta = decide(stores.meta.logits, meta_rule) == labels
+    right_baseline = decide(stores.baseline.logits, baseline_rule) == labels
+    paired = right_meta.astype(float) - right_baseline.astype(float)
+    difference = float(paired.mean())
+    half = 1.96 * float(paired.std(ddof=1)) / np.sqrt(len(paired))
+    majority = float(max(labels.mean(), 1 - labels.mean()))
+    networks = (meta, baseline, *untrained)
+    return BehaviourResult(
+        networks=networks,
+        majority_rate=majority,
+        difference=difference,
+        difference_low=difference - half,
+        difference_high=difference + half,
+        estimates=(
+            *(_estimate(network, majority) for network in networks),
+            Estimate(
+                name="accuracy.difference",
+                label="accuracy, meta minus baseline",
+                value=difference,
+                unit="accuracy",
+                low=difference - half,
+                high=difference + half,
+                interval="paired normal interval over images",
+                reference=0.0,
+                reference_label="no difference",
+                n=len(labels),
+                n_unit="images",
+            ),
+        ),
+        checks=_checks((meta, baseline), majority),
+        findings=(_finding(meta, baseline, difference, half),),
+    )
+
+
+def _measure(store: ActivationStore, rule: str, labels: ndarray) -> NetworkBehaviour:
+    answers = decide(store.logits, rule)
+    right = int((answers == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    other = "argmax" if rule == "logit" else "logit"
+    two_logits = store.logits.shape[1] > 1
+    return NetworkBehaviour(
+        network=store.network,
+        rule=rule,
+        accuracy=right / len(labels),
+        low=low,
+        high=high,
+        other_rule=other,
+        other_accuracy=float((decide(store.logits, other) == labels).mean()) if two_logits else float("nan"),
+        class_1_share=float(answers.mean()),
+        auc=_auc(store.margin, labels),
+        num_images=len(labels),
+    )
+
+
+def _auc(margin: Float[ndarray, " N"], labels: ndarray) -> float:
+    """Area under the ROC curve by ranks (Mann-Whitney U), ties counted half."""
+    ranks = rankdata(margin)
+    positive = int(labels.sum())
+    negative = len(labels) - positive
+    return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def _estimate(network: NetworkBehaviour, majority: float) -> Estimate:
+    return Estimate(
+        name=f"accuracy.{network.network.replace(' ', '_')}",
+        label=f"accuracy, {network.network} ({network.rule})",
+        value=network.accuracy,
+        unit="accuracy",
+        low=network.low,
+        high=network.high,
+        interval="Wilson interval over images",
+        reference=majority,
+        reference_label="always answering the more frequent class",
+        n=network.num_images,
+        n_unit="images",
+    )
+
+
+def _checks(networks: tuple[NetworkBehaviour, NetworkBehaviour], majority: float) -> tuple[Check, ...]:
+    checks: list[Check] = []
+    for network in networks:
+        if not CONSTANT_SHARE <= network.class_1_share <= 1 - CONSTANT_SHARE:
+            checks.append(
+                Check(
+                    code="behaviour.constant_predictor",
+                    verdict="fail",
+                    sentence=f"The {network.network} network calls {network.class_1_share:.1%} of the images class 1: "
+                    "it answers without looking, so a difference inside says nothing about the relation.",
+                )
+            )
+        elif network.low <= majority:
+            checks.append(
+                Check(
+                    code="behaviour.at_chance",
+                    verdict="warn",
+                    sentence=f"The {network.network} network is not above the majority rate on these stimuli "
+                    f"({network.accuracy:.1%}, interval {network.low:.1%} to {network.high:.1%}; majority {majority:.1%}).",
+                )
+            )
+        if abs(network.other_accuracy - network.accuracy) > 0.02:
+            checks.append(
+                Check(
+                    code="behaviour.decision_rule",
+                    verdict="warn",
+                    sentence=f"The decision rule matters for the {network.network} network: {network.accuracy:.1%} by "
+                    f"{network.rule}, {network.other_accuracy:.1%} by {network.other_rule}.",
+                )
+            )
+    if not checks:
+        checks.append(
+            Check(
+                code="behaviour.both_look",
+                verdict="pass",
+                sentence=f"Both networks use both answers and are above the majority rate of {majority:.1%}.",
+            )
+        )
+    return tuple(checks)
+
+
+def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: float, half: float) -> Finding:
+    numbers = (
+        f"meta {meta.accuracy:.1%}, baseline {baseline.accuracy:.1%}; difference {100 * difference:+.1f} points, "
+        f"95 % interval over {meta.num_images} images {100 * (difference - half):+.1f} to {100 * (difference + half):+.1f}"
+    )
+    estimates = ("accuracy.meta", "accuracy.baseline", "accuracy.difference")
+    if abs(difference) <= half:
+        return Finding(
+            sentence=f"On these stimuli the two networks do not differ in accuracy ({numbers}).",
+            importance=0.75,
+            estimates=estimates,
+        )
+    better = "meta" if difference > 0 else "baseline"
+    return Finding(
+        sentence=f"On these stimuli the {better} network is more accurate ({numbers}); "
+        "one pair of checkpoints, so no population claim.",
+        importance=0.75,
+        estimates=estimates,
+    )

@@ -1,0 +1,216 @@
+"""From a Study to results and a report: ``run_study`` is the tool on one screen.
+
+Each analysis is a stage that is committed whole: its result, figures and tables. A run that was killed continues with
+the first stage that is not there; a finished stage is never redone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meta_baseline.activation_analysis import compare_activations
+from meta_baseline.behaviour import measure_behaviour
+from meta_baseline.commits import locked, write_atomic
+from meta_baseline.datasets import read_grey_images
+from meta_baseline.errors import MetaBaselineError
+from meta_baseline.figures import activations, autoencoders, behaviour, probes, training, weights
+from meta_baseline.layers import pair_layers
+from meta_baseline.probing import compare_probes
+from meta_baseline.results import Finding, Result, load_result
+from meta_baseline.run_record import logging_to, write_run, write_summary
+from meta_baseline.sparse_autoencoders import compare_dictionaries
+from meta_baseline.stages import Analysis, Materials, Progress, read_stage, run_stage
+from meta_baseline.study import Study, StudyInputs, check_output_dir, claim_output_dir, read_inputs, stage_rng
+from meta_baseline.study_report import rank_findings, render_study_report
+from meta_baseline.tables.activations import tabulate_activations
+from meta_baseline.tables.autoencoders import tabulate_autoencoders
+from meta_baseline.tables.behaviour import tabulate_behaviour
+from meta_baseline.tables.probes import tabulate_probes
+from meta_baseline.tables.training import tabulate_training
+from meta_baseline.tables.weights import tabulate_weights
+from meta_baseline.weight_analysis import compare_weight_spaces
+
+_LOG = logging.getLogger("meta_baseline")
+
+ANALYSIS_FAILURES = (MetaBaselineError, ArithmeticError, ValueError, RuntimeError)
+"""What may end one analysis without ending the others: numbers and shapes that it cannot work with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """Where the report is, what was found, and which analyses failed with what message."""
+
+    report: Path
+    findings: tuple[Finding, ...]
+    failures: dict[str, str]
+
+
+def run_study(
+    study: Study, *, argv: Sequence[str] = (), progress: Progress, say: Callable[[str], None]
+) -> StudyResult:
+    """Check the inputs, run the analyses that are not there yet, and write the report.
+
+    Raises:
+        MetaBaselineError: the inputs or the output folder cannot be used; then nothing was written.
+    """
+    check_output_dir(study.output_dir)
+    inputs = read_inputs(study)
+    pairing = pair_layers(inputs.meta, inputs.baseline)
+    with locked(study.output_dir), logging_to(study.output_dir / "log.txt"):
+        claim_output_dir(study, inputs)
+        say(describe_plan(study, inputs))
+        materials = Materials(study=study, inputs=inputs, progress=progress)
+        stages: dict[str, dict[str, Any]] = {}
+        failures: dict[Analysis, str] = {}
+        for analysis in select_analyses(study):
+            started = time.monotonic()
+            try:
+                reused = run_stage(analysis, materials)
+            except ANALYSIS_FAILURES as error:
+                _LOG.error("%s failed", analysis.slug, exc_info=error)
+                failures[analysis] = " ".join(str(error).split())
+                say(f"  {analysis.title}: failed ({failures[analysis]}). The traceback is in log.txt.")
+            else:
+                stages[analysis.slug] = {"seconds": round(time.monotonic() - started, 2), "reused": reused}
+                say(f"  {analysis.title}: {'already there' if reused else f'{time.monotonic() - started:.0f} s'}")
+        everything = {analysis: read_stage(analysis, study, inputs) for analysis in SECTIONS}
+        results = {analysis: result for analysis, result in everything.items() if result is not None}
+        checks = (*pairing.checks, *(inputs.stimuli.checks if inputs.stimuli else ()))
+        page = render_study_report(study, inputs, results, checks, failures, argv)
+        write_atomic(study.output_dir / "report.html", page)
+        write_summary(study.output_dir / "summary.json", {a.slug: result for a, result in results.items()})
+        write_run(study.output_dir / "run.json", study=study, hashes=inputs.hashes, stages=stages, argv=argv)
+    return StudyResult(
+        report=study.output_dir / "report.html",
+        findings=rank_findings(results.values()),
+        failures={analysis.slug: message for analysis, message in failures.items()},
+    )
+
+
+def select_analyses(study: Study) -> tuple[Analysis, ...]:
+    """The stages of a study in the order of the report."""
+    chosen = [analysis for analysis in ANALYSES if analysis.slug in study.analyses]
+    if any(analysis.needs_images for analysis in chosen):
+        chosen = [BEHAVIOUR, *chosen]
+    return (TRAINING, *chosen) if study.training_outcome is not None else tuple(chosen)
+
+
+def describe_plan(study: Study, inputs: StudyInputs) -> str:
+    """The line before the first expensive stage: what will run, on what, and about how long on two cores."""
+    analyses = [analysis for analysis in select_analyses(study) if read_stage(analysis, study, inputs) is None]
+    if not analyses:
+        return f"Everything is already in {study.output_dir}; only the report is written again."
+    images = f" on {len(inputs.stimuli.paths)} images of {inputs.stimuli.name}" if inputs.stimuli else ""
+    titles = ", ".join(analysis.title.lower() for analysis in analyses)
+    return f"Will run {titles}{images}, on {study.device}."
+
+
+def _run_training(materials: Materials) -> Result:
+    assert materials.study.training_outcome is not None, "selected only where there is one"
+    return load_result(materials.study.training_outcome)
+
+
+def _run_behaviour(materials: Materials) -> Result:
+    meta_rule, baseline_rule = materials.inputs.meta.decision_rule, materials.inputs.baseline.decision_rule
+    return measure_behaviour(materials.stores, meta_rule=meta_rule, baseline_rule=baseline_rule)
+
+
+def _run_weights(materials: Materials) -> Result:
+    inputs = materials.inputs
+    return compare_weight_spaces(
+        inputs.meta,
+        inputs.baseline,
+        meta_initial=inputs.meta_initial,
+        baseline_initial=inputs.baseline_initial,
+        rng=stage_rng(materials.study, "weights"),
+    )
+
+
+def _run_activations(materials: Materials) -> Result:
+    return compare_activations(materials.stores, rng=stage_rng(materials.study, "activation analysis"))
+
+
+def _run_autoencoders(materials: Materials) -> Result:
+    assert materials.inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
+    images = read_grey_images(materials.inputs.stimuli, 128)
+    rng = stage_rng(materials.study, "autoencoders")
+    return compare_dictionaries(materials.stores, images=images, rng=rng, progress=materials.progress)
+
+
+def _run_probes(materials: Materials) -> Result:
+    rng = stage_rng(materials.study, "probes")
+    return compare_probes(materials.stores, rng=rng, progress=materials.progress)
+
+
+TRAINING = Analysis(
+    slug="training",
+    title="Training",
+    question="How well did both networks learn, on trained and on held-out tasks, before and after adaptation?",
+    needs_images=False,
+    run=_run_training,
+    figures=training.FIGURES,
+    tabulate=tabulate_training,
+)
+"""Only where the run that trained both networks left its outcome."""
+
+BEHAVIOUR = Analysis(
+    slug="behaviour",
+    title="Behaviour",
+    question="What do the two networks answer on these stimuli?",
+    needs_images=True,
+    run=_run_behaviour,
+    figures=behaviour.FIGURES,
+    tabulate=tabulate_behaviour,
+)
+"""Not a choice: whoever looks inside two networks on stimuli has to know what they do on them."""
+
+ANALYSES: tuple[Analysis, ...] = (
+    Analysis(
+        slug="weight_analysis",
+        flag="--analyze-weights",
+        title="Weight space",
+        question="How do the weights differ, once units are matched and the initialisation is taken into account?",
+        needs_images=False,
+        run=_run_weights,
+        figures=weights.FIGURES,
+        tabulate=tabulate_weights,
+    ),
+    Analysis(
+        slug="activation_analysis",
+        flag="--analyze-activations",
+        title="Activations",
+        question="Do the two networks represent the stimuli alike, layer by layer, beyond what any network would?",
+        needs_images=True,
+        run=_run_activations,
+        figures=activations.FIGURES,
+        tabulate=tabulate_activations,
+    ),
+    Analysis(
+        slug="autoencoder_analysis",
+        flag="--train-autoencoders",
+        title="Sparse autoencoders",
+        question="Which sparse features are the activations made of, and do the two networks share them?",
+        needs_images=True,
+        run=_run_autoencoders,
+        figures=autoencoders.FIGURES,
+        tabulate=tabulate_autoencoders,
+    ),
+    Analysis(
+        slug="probe_analysis",
+        flag="--probe-representations",
+        title="Probes",
+        question="What can be read from each layer, linearly and not, and is it more than an untrained layer gives?",
+        needs_images=True,
+        run=_run_probes,
+        figures=probes.FIGURES,
+        tabulate=tabulate_probes,
+    ),
+)
+"""The four analyses in the order of the report; flags, sections and folders all follow from this tuple."""
+
+SECTIONS = (TRAINING, BEHAVIOUR, *ANALYSES)

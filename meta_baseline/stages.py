@@ -1,0 +1,101 @@
+"""A stage: one analysis with its result, figures and tables, committed whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meta_baseline.activations import Stores, collect_stores
+from meta_baseline.commits import committing, hash_file, hash_values, is_committed
+from meta_baseline.figures.style import FigureSpec, save_figure
+from meta_baseline.results import Result, load_result, save_result
+from meta_baseline.run_record import describe_versions
+from meta_baseline.study import Study, StudyInputs, stage_rng
+
+Progress = Callable[..., Iterable[Any]]
+"""``progress(iterable, desc=...)`` gives the iterable back, with or without a bar."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What the analyses work on; the pass over the stimuli is made at most once, and only when one asks for it."""
+
+    study: Study
+    inputs: StudyInputs
+    progress: Progress
+
+    @cached_property
+    def stores(self) -> Stores:
+        assert self.inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
+        return collect_stores(
+            self.inputs.meta,
+            self.inputs.baseline,
+            self.inputs.stimuli,
+            meta_initial=self.inputs.meta_initial,
+            baseline_initial=self.inputs.baseline_initial,
+            num_untrained=self.study.num_untrained,
+            batch_size=self.study.batch_size,
+            num_workers=self.study.num_workers,
+            device=self.study.device,
+            rng=stage_rng(self.study, "activations"),
+            progress=self.progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One analysis: what it asks, how it is run, and how its result is drawn and tabulated."""
+
+    slug: str
+    flag: str = ""
+    title: str
+    question: str
+    needs_images: bool
+    run: Callable[[Materials], Result]
+    figures: tuple[FigureSpec, ...]
+    tabulate: Callable[[Any], dict[str, pd.DataFrame]]
+
+
+def stage_key(analysis: Analysis, study: Study, inputs: StudyInputs) -> str:
+    """What the result of a stage depends on: inputs, options, libraries and code. Where it changes, the stage is redone."""
+    options: tuple[object, ...] = (study.batch_size, study.device) if analysis.needs_images else ()
+    if analysis.slug == "training" and study.training_outcome is not None:
+        options = (hash_file(study.training_outcome / "result.json"),)
+    versions = {name: version for name, version in describe_versions().items() if name != "git"}
+    return hash_values(inputs.key, analysis.slug, options, versions, _hash_code())
+
+
+def run_stage(analysis: Analysis, materials: Materials) -> bool:
+    """Run one analysis and commit its result, figures and tables; True when it was already there."""
+    folder = materials.study.output_dir / analysis.slug
+    key = stage_key(analysis, materials.study, materials.inputs)
+    if is_committed(folder, key):
+        return True
+    result = analysis.run(materials)
+    with committing(folder, key) as temporary:
+        save_result(result, temporary)
+        for spec in analysis.figures:
+            if (figure := spec.draw(result)) is not None:
+                save_figure(figure, temporary / spec.slug)
+        for name, frame in analysis.tabulate(result).items():
+            frame.to_csv(temporary / f"{name}.csv", index=False)
+    return False
+
+
+def read_stage(analysis: Analysis, study: Study, inputs: StudyInputs) -> Result | None:
+    """The committed result of a stage, None where there is none that fits these inputs."""
+    folder = study.output_dir / analysis.slug
+    return load_result(folder) if is_committed(folder, stage_key(analysis, study, inputs)) else None
+
+
+@cache
+def _hash_code() -> str:
+    """A hash of the code that makes results and figures; how the page looks does not enter."""
+    package = Path(__file__).parent
+    files = sorted(p for p in package.rglob("*.py") if "report" not in p.parts and "commands" not in p.parts)
+    return hash_values([(path.relative_to(package).as_posix(), hash_file(path)) for path in files])
