@@ -1,0 +1,35 @@
+"""Stimuli with their latents: one key in, one image out.
+
+registry      TASKS, PROBLEMS, get_task, get_problem    what can be drawn, and its rule
+generation    generate_image, generate_dataset          (seed, index) -> image, label, latents
+pool          generate_pool, open_pool                  many small grey images in one file, for training
+canvas, scene, puebla_bowers, svrt                      how the drawing is done
+"""
+
+from meta_baseline.stimuli.generation import (
+    SPLITS,
+    Split,
+    Stimulus,
+    generate_dataset,
+    generate_image,
+    prepare_tasks,
+)
+from meta_baseline.stimuli.pool import TrainingPool, generate_pool, open_pool
+from meta_baseline.stimuli.registry import PROBLEMS, TASKS, Task, get_problem, get_task
+
+__all__ = [
+    "PROBLEMS",
+    "SPLITS",
+    "TASKS",
+    "Split",
+    "Stimulus",
+    "Task",
+    "TrainingPool",
+    "generate_dataset",
+    "generate_image",
+    "generate_pool",
+    "get_problem",
+    "get_task",
+    "open_pool",
+    "prepare_tasks",
+]

@@ -1,0 +1,84 @@
+"""A drawn image together with what was drawn: the place of every latent, whatever the task.
+
+Object 1 of the latents is always the left one (the upper one when both are equally far left), because the order in
+which a generator happened to draw two objects cannot be seen in an image and so could never be decoded from it.
+Positions and sizes are those of an object's bounding box, in px of the 128 px canvas: one meaning for every task, and
+one that can also be measured on images that come without latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import atan2, degrees, hypot, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meta_baseline.stimuli.canvas import Box
+
+Latents = dict[str, float | int]
+
+SHARED_LATENTS = ("same", "distance", "angle", "size_ratio", "ink")
+OBJECT_LATENTS = ("x", "y", "width", "height", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedObject:
+    """One object of an image: its bounding box in px, and what the task knows about it besides."""
+
+    box: Box
+    details: Latents = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One image with its two objects in drawing order, and what both have in common.
+
+    Attributes:
+        image: uint8, grey [H, W] or RGB [H, W, 3], white 255.
+        objects: the two objects.
+        shared: latents of the image as a whole, e.g. the line width.
+    """
+
+    image: NDArray[np.uint8]
+    objects: tuple[PlacedObject, PlacedObject]
+    shared: Latents = field(default_factory=dict)
+
+
+def read_latents(scene: Scene, label: int) -> Latents:
+    """Every latent of a scene by name.
+
+    Returns:
+        same (0 or 1); x1, y1, x2, y2 (centres, px); width1, height1, size1, ... (px; size is the square root of the
+        box's area); distance (px between the centres); angle of the line through the centres (degrees in [0, 180),
+        0 horizontal); size_ratio (smaller over larger, in (0, 1]); ink (number of pixels that are not white); then the
+        task's own latents of each object, numbered in the same way, and its shared ones.
+    """
+    first, second = sorted(scene.objects, key=lambda thing: _centre(thing.box))
+    latents: Latents = {"same": label}
+    for number, thing in enumerate((first, second), start=1):
+        x, y = _centre(thing.box)
+        width, height = thing.box[2:]
+        own = {"x": x, "y": y, "width": width, "height": height, "size": sqrt(width * height)} | thing.details
+        latents |= {f"{name}{number}": value for name, value in own.items()}
+    dx, dy = latents["x2"] - latents["x1"], latents["y2"] - latents["y1"]
+    sizes = sorted((latents["size1"], latents["size2"]))
+    white = (scene.image == 255) if scene.image.ndim == 2 else (scene.image == 255).all(axis=2)
+    return latents | {
+        "distance": hypot(dx, dy),
+        "angle": degrees(atan2(dy, dx)) % 180.0,
+        "size_ratio": sizes[0] / sizes[1],
+        "ink": int(white.size - np.count_nonzero(white)),
+        **scene.shared,
+    }
+
+
+def list_latents(own: tuple[str, ...] = (), shared: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of the latents that ``read_latents`` gives for a task with these latents of its own."""
+    objects = tuple(f"{name}{number}" for number in (1, 2) for name in (*OBJECT_LATENTS, *own))
+    return ("same", *objects, *SHARED_LATENTS[1:], *shared)
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    left, top, width, height = box
+    return left + (width - 1) / 2, top + (height - 1) / 2
