@@ -8,15 +8,13 @@ layer was reduced inside the hook (``activations.collect_store``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
-if TYPE_CHECKING:
-    from meta_baseline.layers import LayerPairing
+from meta_baseline.layers import LayerPairing
 
 GRID = 4
 """Cells per side of the average grid; a map smaller than that keeps its own size."""
@@ -116,8 +114,7 @@ class Stores:
     Attributes:
         meta, baseline: the trained networks.
         untrained_meta, untrained_baseline: at least one each, equally many.
-        num_own_initial: how many of each tuple, from the front, are step-0 weights of the runs under study.
-        shared_initial: True when both networks are known to have started from the same weights.
+        meta_initial, baseline_initial: the one of them with the network's own step-0 weights; None where unknown.
         pixels: the images in grey, ink = 1 and white = 0, area-averaged to 16 x 16.
         pairing: which layers correspond.
         image_paths: one per image, "" where an image has no file.
@@ -127,11 +124,16 @@ class Stores:
     baseline: ActivationStore
     untrained_meta: tuple[ActivationStore, ...]
     untrained_baseline: tuple[ActivationStore, ...]
-    num_own_initial: int
-    shared_initial: bool
+    meta_initial: ActivationStore | None
+    baseline_initial: ActivationStore | None
     pixels: Float32[ndarray, "N D"]
     pairing: LayerPairing
     image_paths: tuple[str, ...]
+
+    @property
+    def shared_initial(self) -> bool:
+        """True when both networks are known to have started from the same weights."""
+        return self.meta_initial is not None and self.meta_initial is self.baseline_initial
 
     @property
     def untrained(self) -> tuple[ActivationStore, ...]:
