@@ -14,6 +14,7 @@ from typing import Any
 from numpy.random import Generator
 
 from meta_baseline.errors import UsageError
+from meta_baseline.stimuli.puebla_bowers import arrows, lines, scrambled
 from meta_baseline.stimuli.puebla_bowers.polygons import PolygonTask
 from meta_baseline.stimuli.scene import Scene, list_latents
 from meta_baseline.stimuli.svrt import problem_01
@@ -95,6 +96,41 @@ TASKS: dict[str, Task] = {
             "random_color", 106, "Irregular outlines in one random colour per image.", PolygonTask(coloured=True)
         ),
         _polygon_task("filled", 107, "Irregular polygons filled with ink.", PolygonTask(filled=True)),
+        Task(
+            name="scrambled",
+            code=105,
+            rule="A regular polygon twice; in class 0 the second is cut into quadrants that are moved apart.",
+            class_1_means="both objects are whole",
+            shortcuts=("components: 2 in every 'same' image, 5 in every 'different' one; no comparison is needed",),
+            identity="radius, side count, rotation, and the displacements of the pieces",
+            latents=list_latents(("num_sides", "scrambled"), ("radius", "rotation")),
+            draw_shapes=scrambled.draw_shapes,
+            compose=scrambled.compose,
+        ),
+        Task(
+            name="lines",
+            code=108,
+            rule="Open polylines along two squares that share a corner; in class 0 one is the mirror image of the other.",
+            class_1_means="both figures have the same handedness",
+            shortcuts=("a mirrored figure occurs in class 0 only",),
+            identity="the size: there is no other shape parameter, so at most 15 identities differ",
+            latents=list_latents(("mirrored",), ("side",)),
+            draw_shapes=lines.draw_shapes,
+            compose=lines.compose,
+        ),
+        Task(
+            name="arrows",
+            code=109,
+            rule="Arrows with heads at one or both ends; in class 0 heads point the other way and sit at the other end.",
+            class_1_means="both arrows have the same heads",
+            shortcuts=("a two-headed arrow with one inverted head occurs in class 1 only, in 1/8 of its images",),
+            identity="size, rotation and heads",
+            latents=list_latents(
+                ("num_heads", "has_head_a", "has_head_b", "inverted_a", "inverted_b"), ("arrow_size", "rotation")
+            ),
+            draw_shapes=arrows.draw_shapes,
+            compose=arrows.compose,
+        ),
         *PROBLEMS.values(),
         _svrt_1("original", 1),
     )
