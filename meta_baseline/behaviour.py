@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from meta_baseline.activations import ActivationStore, Stores
-from meta_baseline.models import decide
+from meta_baseline.activation_store import ActivationStore, Stores
+from meta_baseline.models import DecisionRule, decide
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
 
@@ -59,18 +60,20 @@ class BehaviourResult:
     findings: tuple[Finding, ...]
 
 
-def measure_behaviour(stores: Stores, *, meta_rule: str, baseline_rule: str) -> BehaviourResult:
+def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule: DecisionRule) -> BehaviourResult:
     """Accuracy, share of class-1 answers and AUC of both networks and of their untrained twins.
 
     The interval of the difference is the normal one of a paired mean over images (each image is right or wrong in
     both networks); it speaks of these two checkpoints on more images, not of more training runs.
     """
     labels = stores.meta.labels.astype(bool)
-    untrained = [_measure(store, meta_rule, labels) for store in stores.untrained]
+    of_meta = {id(store) for store in stores.untrained_meta}
+    untrained = [
+        _measure(store, meta_rule if id(store) in of_meta else baseline_rule, labels) for store in stores.untrained
+    ]
     meta = _measure(stores.meta, meta_rule, labels)
     baseline = _measure(stores.baseline, baseline_rule, labels)
-    right_meta = decide(stores.meta.logits, meta_rule) == labels
-    right_baseline = decide(stores.baseline.logits, baseline_rule) == labels
+    right_meta, right_baseline = ((store.margin > 0) == labels for store in (stores.meta, stores.baseline))
     paired = right_meta.astype(float) - right_baseline.astype(float)
     difference = float(paired.mean())
     half = 1.96 * float(paired.std(ddof=1)) / np.sqrt(len(paired))
@@ -103,24 +106,28 @@ def measure_behaviour(stores: Stores, *, meta_rule: str, baseline_rule: str) -> 
     )
 
 
-def _measure(store: ActivationStore, rule: str, labels: ndarray) -> NetworkBehaviour:
-    answers = decide(store.logits, rule)
+def _measure(store: ActivationStore, rule: DecisionRule, labels: ndarray) -> NetworkBehaviour:
+    answers = store.margin > 0
     right = int((answers == labels).sum())
-    low, high = wilson_interval(right, len(labels))
-    other = "argmax" if rule == "logit" else "logit"
+    interval = wilson_interval(right, len(labels))
+    other: DecisionRule = "argmax" if rule == "logit" else "logit"
     two_logits = store.logits.shape[1] > 1
     return NetworkBehaviour(
         network=store.network,
         rule=rule,
         accuracy=right / len(labels),
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
         other_rule=other,
-        other_accuracy=float((decide(store.logits, other) == labels).mean()) if two_logits else float("nan"),
+        other_accuracy=_accuracy_by(other, store, labels) if two_logits else float("nan"),
         class_1_share=float(answers.mean()),
         auc=_auc(store.margin, labels),
         num_images=len(labels),
     )
+
+
+def _accuracy_by(rule: DecisionRule, store: ActivationStore, labels: ndarray) -> float:
+    return float((decide(torch.from_numpy(store.logits), rule).numpy() == labels).mean())
 
 
 def _auc(margin: Float[ndarray, " N"], labels: ndarray) -> float:
