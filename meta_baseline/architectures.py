@@ -6,11 +6,12 @@ meta-learned form has a learnt temperature; stack4 and stack5 are the small netw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from meta_baseline.errors import UsageError
+from meta_baseline.errors import CheckpointError, UsageError
 
 Head = Literal["meta", "baseline", "old-meta"]
 Norm = Literal["batch", "group", "none"]
@@ -56,20 +57,20 @@ class Architecture:
 
     @property
     def map_sizes(self) -> tuple[int, ...]:
-        """Side of the map after each block's pool, in pixels; 0 or less where the input is too small."""
+        """Side of the map after each block's pool, in pixels; 0 where the input is too small."""
         pool_kernel, stride, pool_padding = self.pool
         sides: list[int] = []
         side = self.image_size
         for kernel, padding in zip(self.kernels, self.paddings, strict=True):
-            side = side + 2 * padding - kernel + 1
-            side = (side + 2 * pool_padding - pool_kernel) // stride + 1 if side > 0 else 0
+            convolved = side + 2 * padding - kernel + 1 if side > 0 else 0
+            side = (convolved + 2 * pool_padding - pool_kernel) // stride + 1 if convolved > 0 else 0
             sides.append(side)
         return tuple(sides)
 
     @property
     def num_features(self) -> int:
         """Inputs of the first fully connected layer: channels times the area of the last map."""
-        return self.widths[-1] * max(self.map_sizes[-1], 0) ** 2
+        return self.widths[-1] * self.map_sizes[-1] ** 2
 
     def describe(self) -> str:
         """In words, e.g. ``conv6, baseline head, 128 px, RGB``."""
@@ -178,3 +179,102 @@ def architecture_of(
     if min(architecture.map_sizes) < 1:
         raise UsageError(f"{name} pools {architecture.image_size} px images away. Choose a larger image size.")
     return architecture
+
+
+def infer_architecture(shapes: Mapping[str, tuple[int, ...]], source: str) -> tuple[Architecture, tuple[str, ...]]:
+    """The member that a state dict belongs to, from names and shapes alone, and notes on what had to be assumed.
+
+    Args:
+        shapes: shape of every entry of the state dict, by its published name (no prefixes).
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: when names or shapes fit no member.
+    """
+    convs = [
+        _shape(shapes, f"conv{i}.weight", 4, source) for i in range(1, _count(shapes, r"conv(\d{1,3})\.weight") + 1)
+    ]
+    head, linears = _head_of(shapes, source)
+    classifier = _shape(shapes, "classifier.weight", 2, source)
+    member, name = _member_of(convs, head, source)
+    hidden = tuple(linear[0] for linear in linears)
+    inputs = [linear[1] for linear in linears] + [classifier[1]]
+    if inputs[1:] != list(hidden):
+        raise CheckpointError(
+            f"{source}: fully connected layers of {hidden} units read {tuple(inputs[1:])} inputs. {_FIX}"
+        )
+    if convs[0][1] not in (1, 3) or classifier[0] not in (1, 2):
+        raise CheckpointError(
+            f"{source} has {convs[0][1]} input channels and {classifier[0]} logits; known are 1 or 3 and 1 or 2. {_FIX}"
+        )
+    notes: list[str] = []
+    if hidden != member.hidden:
+        notes.append(f"Fully connected layers have {hidden} units, {name} usually {member.hidden}.")
+    architecture = architecture_of(
+        name,
+        head=head,
+        in_channels=convs[0][1],
+        num_logits=classifier[0],
+        hidden=hidden,
+        running_statistics="bn1.running_mean" in shapes,
+    )
+    if not architecture.running_statistics:
+        notes.append(
+            "No running statistics are stored: batch norm uses each batch's own, so numbers depend on the batch."
+        )
+    size, note = _image_size(architecture, member, inputs[0], source)
+    return replace(architecture, image_size=size), (*notes, *note)
+
+
+_FIX = "Pass a network of the family: " + ", ".join(MEMBERS) + "."
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
+    return max((int(match[1]) for key in shapes if (match := re.fullmatch(pattern, key))), default=0)
+
+
+def _shape(shapes: Mapping[str, tuple[int, ...]], key: str, ndim: int, source: str) -> tuple[int, ...]:
+    if key not in shapes:
+        present = ", ".join(list(shapes)[:4])
+        raise CheckpointError(f"{source} has no {key} (it has {present}, ...). {_FIX}")
+    if len(shapes[key]) != ndim:
+        raise CheckpointError(f"{source}: {key} has shape {shapes[key]}, not {ndim} dimensions. {_FIX}")
+    return shapes[key]
+
+
+def _head_of(shapes: Mapping[str, tuple[int, ...]], source: str) -> tuple[Head, list[tuple[int, ...]]]:
+    num_listed = _count(shapes, r"fc_layers\.(\d{1,3})\.weight") + ("fc_layers.0.weight" in shapes)
+    num_plain = _count(shapes, r"fc(\d{1,3})\.weight")
+    if bool(num_listed) == bool(num_plain):
+        found = "both" if num_listed else "neither"
+        raise CheckpointError(f"{source} has {found} of fc_layers.0 (meta head) and fc1 (baseline head). {_FIX}")
+    if num_plain:
+        return "baseline", [_shape(shapes, f"fc{j}.weight", 2, source) for j in range(1, num_plain + 1)]
+    listed = [_shape(shapes, f"fc_layers.{j}.weight", 2, source) for j in range(num_listed)]
+    return "old-meta" if "temperature" in shapes else "meta", listed
+
+
+def _member_of(convs: Sequence[tuple[int, ...]], head: Head, source: str) -> tuple[_Member, str]:
+    widths, kernels = tuple(conv[0] for conv in convs), tuple(conv[2] for conv in convs)
+    for name, member in MEMBERS.items():
+        if (widths, kernels) == (member.widths, member.kernels) and head in member.heads:
+            return member, name
+    raise CheckpointError(
+        f"{source}: convolutions of {widths} channels, kernels {kernels} and a {head} head are no known network. {_FIX}"
+    )
+
+
+def _image_size(
+    architecture: Architecture, member: _Member, num_features: int, source: str
+) -> tuple[int, tuple[str, ...]]:
+    sizes = [size for size in range(8, 1025) if replace(architecture, image_size=size).num_features == num_features]
+    if not sizes:
+        raise CheckpointError(
+            f"{source}: the first fully connected layer reads {num_features} inputs; {architecture.name} gives "
+            f"{architecture.num_features} for {architecture.image_size} px and that many for no size. {_FIX}"
+        )
+    usual = [size for size in (128, member.image_size, 64, 32, 256, 512, 1024) if size in sizes]
+    size = usual[0] if usual else next((size for size in sizes if size % 16 == 0), sizes[-1])
+    if len(sizes) == 1:
+        return size, ()
+    return size, (f"Images of {sizes[0]} to {sizes[-1]} px fit these weights; {size} px is assumed.",)
