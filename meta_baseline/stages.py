@@ -17,6 +17,8 @@ from meta_baseline.results import Result, load_result, save_result
 from meta_baseline.run_record import describe_versions
 from meta_baseline.study import Study, StudyInputs, stage_rng
 
+_NOT_NUMBERS = frozenset({"report", "commands", "console.py", "analyze_models.py", "demo.py", "__main__.py"})
+
 Progress = Callable[..., Iterable[Any]]
 """``progress(iterable, desc=...)`` gives the iterable back, with or without a bar."""
 
@@ -67,7 +69,7 @@ def stage_key(analysis: Analysis, study: Study, inputs: StudyInputs) -> str:
     if analysis.slug == "training" and study.training_outcome is not None:
         options = (hash_file(study.training_outcome / "result.json"),)
     versions = {name: version for name, version in describe_versions().items() if name != "git"}
-    return hash_values(inputs.key, analysis.slug, options, versions, _hash_code())
+    return hash_values(inputs.key, analysis.slug, options, versions, hash_code())
 
 
 def run_stage(analysis: Analysis, materials: Materials) -> bool:
@@ -94,8 +96,9 @@ def read_stage(analysis: Analysis, study: Study, inputs: StudyInputs) -> Result 
 
 
 @cache
-def _hash_code() -> str:
-    """A hash of the code that makes results and figures; how the page looks does not enter."""
+def hash_code(*rooms: str) -> str:
+    """A hash of the code of these files and folders of the package; by default of all that makes results and figures."""
     package = Path(__file__).parent
-    files = sorted(p for p in package.rglob("*.py") if "report" not in p.parts and "commands" not in p.parts)
-    return hash_values([(path.relative_to(package).as_posix(), hash_file(path)) for path in files])
+    files = [path.relative_to(package) for path in sorted(package.rglob("*.py"))]
+    entering = [path for path in files if (path.parts[0] in rooms if rooms else path.parts[0] not in _NOT_NUMBERS)]
+    return hash_values([(path.as_posix(), hash_file(package / path)) for path in entering])
