@@ -26,7 +26,7 @@ from meta_baseline.results import Check, Finding, Provenance
 
 _FOLDER = Path(__file__).parent
 _SHOWN_FINDINGS = 6
-_LONG_TABLE = 12
+_LONG_TABLE = 20
 _PHONE_WIDTH = 540.0
 
 
@@ -94,6 +94,7 @@ class _FindingView:
     kind: str
     label: str
     sentence: str
+    leads: bool
     section: str
     section_title: str
 
@@ -138,8 +139,8 @@ class _SectionView:
 
 _KINDS = (
     (0.8, "caution", "Read this first"),
-    (0.55, "beyond", "Beyond its control"),
-    (0.3, "within", "Within its control"),
+    (0.55, "beyond", "Outside the control band"),
+    (0.3, "within", "Inside the control band"),
     (-1.0, "description", "Description"),
 )
 """Least importance, icon and words of each kind of finding, by the scale that ``results.Finding`` sets."""
@@ -180,10 +181,19 @@ def render_report(content: ReportContent) -> str:
         tally=tuple((v, label, sum(c.verdict == v for c in checks)) for v, label in _VERDICTS.items()),
         sections=sections,
         networks=tuple(zip(("meta", "baseline"), content.networks, strict=True)),
-        file_name=lambda path: PurePath(path).name or path,
+        names=_tell_apart(*(network.path for network in content.networks)),
         max_rows=MAX_ROWS,
         version=__version__,
     )
+
+
+def _tell_apart(first: str, second: str) -> tuple[str, str]:
+    """The file names; where they are the same, with as many of their folders as tell them apart."""
+    parts, others = PurePath(first).parts or (first,), PurePath(second).parts or (second,)
+    same = 0
+    while same < min(len(parts), len(others)) - 1 and parts[-1 - same] == others[-1 - same]:
+        same += 1
+    return "/".join(parts[-1 - same :]), "/".join(others[-1 - same :])
 
 
 def _finalize(value: Any) -> Any:
@@ -231,6 +241,7 @@ def _view_table(table: ReportTable, number: int) -> _TableView:
 
 
 def _view_findings(findings: tuple[Finding, ...], sections: tuple[_SectionView, ...]) -> Iterator[_FindingView]:
+    leading = True
     for finding in sorted(findings, key=lambda item: -item.importance):
         home = next((view for view in sections if finding in view.section.findings), None)
         kind, label = next((kind, label) for least, kind, label in _KINDS if finding.importance >= least)
@@ -238,9 +249,12 @@ def _view_findings(findings: tuple[Finding, ...], sections: tuple[_SectionView, 
             kind=kind,
             label=label,
             sentence=finding.sentence,
+            # What limits the comparison comes first, but what was found is the headline.
+            leads=leading and kind != "caution",
             section=home.id if home else "",
             section_title=home.section.title if home else "",
         )
+        leading = leading and kind == "caution"
 
 
 def _all_checks(content: ReportContent) -> tuple[Check, ...]:

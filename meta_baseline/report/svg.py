@@ -19,10 +19,12 @@ from xml.etree import ElementTree
 from matplotlib.figure import Figure
 
 from meta_baseline.figures.style import INK, house_style
+from meta_baseline.report.svg_images import shrink_images
+from meta_baseline.report.svg_text import marked_anchors, reset_text
 from meta_baseline.report.text import slugify, visible_text
 
-RASTER_DPI = 144
-"""Resolution of rasterised parts: two device pixels per CSS pixel at a figure's natural size, less a little."""
+RASTER_DPI = 160
+"""Resolution of rasterised parts; a CSS pixel is 1/96 inch, so this is enough for a screen of high density."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -63,8 +65,12 @@ def figure_to_svg(figure: Figure, *, name: str, title: str) -> str:
     with house_style(), warnings.catch_warnings():
         # The reader's browser has the glyph, or shows its own box; here the font only measures.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(stream, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Creator": None})
-    return clean_svg(stream.getvalue(), name=name, title=title)
+        with marked_anchors(figure):
+            figure.savefig(stream, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Creator": None})
+        root = _parse(stream.getvalue(), name)
+        reset_text(root)
+    shrink_images(root)
+    return _write_root(root, name=name, title=title)
 
 
 def clean_svg(text: str, *, name: str, title: str) -> str:
@@ -73,6 +79,10 @@ def clean_svg(text: str, *, name: str, title: str) -> str:
     Raises:
         ValueError: when the text is no SVG, or declares entities.
     """
+    return _write_root(_parse(text, name), name=name, title=title)
+
+
+def _parse(text: str, name: str) -> ElementTree.Element:
     text = visible_text(text)
     if "<!ENTITY" in text:
         raise ValueError(f"The SVG of figure {name!r} declares entities. Draw it again with figure_to_svg.")
@@ -84,6 +94,10 @@ def clean_svg(text: str, *, name: str, title: str) -> str:
         ) from error
     if _local(root.tag) != "svg":
         raise ValueError(f"Figure {name!r} is a <{_local(root.tag)}>, not an <svg>. Draw it with figure_to_svg.")
+    return root
+
+
+def _write_root(root: ElementTree.Element, *, name: str, title: str) -> str:
     ids = {old: f"{slugify(name)}-{number}" for number, old in enumerate(_referenced_ids(root), start=1)}
     content = "".join(_write_children(root, ids))
     attributes = {"viewBox": _attributes(root, {}).get("viewBox"), **_natural_size(root)}

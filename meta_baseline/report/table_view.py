@@ -56,9 +56,13 @@ def view_table(frame: pd.DataFrame) -> TableView:
         values = list(shown.iloc[:, position])
         text = " ".join(str(part) for part in name) if isinstance(name, tuple) else str(name)
         numeric = _is_numeric(values)
-        columns.append(Column(label=text.replace("_", " "), name=text, numeric=numeric))
+        columns.append(Column(label=_label(text), name=text, numeric=numeric))
         cells.append(_number_cells(values) if numeric else [_text_cell(value) for value in values])
     return TableView(columns=tuple(columns), rows=tuple(zip(*cells, strict=True)), num_rows=len(frame))
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("num_").replace("_", " ")
 
 
 def _is_numeric(values: list[Any]) -> bool:
