@@ -8,8 +8,10 @@ identity appears equally often in both classes. Without it every image is its ow
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
@@ -20,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meta_baseline.errors import UsageError
+from meta_baseline.errors import EnvironmentProblem, UsageError
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
 from meta_baseline.stimuli.registry import Task, get_task
 from meta_baseline.stimuli.scene import Latents, Scene, read_latents
@@ -119,7 +121,8 @@ def generate_dataset(
     shape = (num_images, image_size, image_size, 3) if task.colour else (num_images, image_size, image_size)
     images, rows = np.empty(shape, np.uint8), []
     chunks = run_in_order(_generate_chunk, jobs, workers=workers, tasks=(task,))
-    for job, (pixels, latents) in zip(progress(jobs, desc=task.name, total=len(jobs)), chunks):
+    # The chunks come first in the zip, so that they are exhausted and the workers gone when the loop ends.
+    for (pixels, latents), job in progress(zip(chunks, jobs), desc=task.name, total=len(jobs)):
         images[job[-2] : job[-1]] = pixels
         rows.extend(latents)
     return images, np.arange(num_images) % 2, pd.DataFrame(rows)
@@ -152,6 +155,9 @@ def run_in_order(
     """Results of ``function`` over ``jobs``, in their order, from this process or from several.
 
     Worker processes are started afresh rather than forked, because forking a process that has threads can hang.
+
+    Raises:
+        EnvironmentProblem: when a worker dies, as it does when memory runs out.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -161,6 +167,10 @@ def run_in_order(
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver"), initializer=_start_worker) as pool:
         try:
             yield from pool.map(function, jobs)
+        except BrokenProcessPool as error:
+            raise EnvironmentProblem(
+                "A process that generates images was ended from outside, perhaps for memory. Use fewer workers."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -205,4 +215,6 @@ def _generator(task: Task, seed: int, split: Split, stream: int, number: int) ->
 
 
 def _start_worker() -> None:
+    # An interrupt reaches the whole process group; only the parent answers it, by ending its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)

@@ -106,7 +106,7 @@ def generate_pool(
             header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, image_size, image_size)}
             np.lib.format.write_array_header_1_0(stream, header)
             chunks = run_in_order(_generate_chunk, jobs, workers=workers, tasks=known)
-            for _, chunk in zip(progress(jobs, desc="training images", total=len(jobs)), chunks):
+            for chunk in progress(chunks, desc="training images", total=len(jobs)):
                 stream.write(chunk.data)
         np.save(folder / "labels.npy", np.concatenate([np.arange(count) % 2 for count in counts]).astype(np.uint8))
         np.save(folder / "task_ids.npy", np.repeat(np.arange(len(names)), counts).astype(np.uint8))

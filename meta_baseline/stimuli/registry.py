@@ -110,7 +110,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="lines",
             code=108,
-            rule="Open polylines along two squares that share a corner; in class 0 one is the mirror image of the other.",
+            rule="Open polylines along two squares that share a corner; class 0 shows one and its mirror image.",
             class_1_means="both figures have the same handedness",
             shortcuts=("a mirrored figure occurs in class 0 only",),
             identity="the size: there is no other shape parameter, so at most 15 identities differ",
@@ -121,7 +121,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="arrows",
             code=109,
-            rule="Arrows with heads at one or both ends; in class 0 heads point the other way and sit at the other end.",
+            rule="Arrows with one or two heads; in class 0 the heads point the other way, at the other end.",
             class_1_means="both arrows have the same heads",
             shortcuts=("a two-headed arrow with one inverted head occurs in class 1 only, in 1/8 of its images",),
             identity="size, rotation and heads",

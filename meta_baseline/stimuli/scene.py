@@ -8,6 +8,7 @@ one that can also be measured on images that come without latents.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import atan2, degrees, hypot, sqrt
 
@@ -27,7 +28,7 @@ class PlacedObject:
     """One object of an image: its bounding box in px, and what the task knows about it besides."""
 
     box: Box
-    details: Latents = field(default_factory=dict)
+    details: Mapping[str, float | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Scene:
 
     image: NDArray[np.uint8]
     objects: tuple[PlacedObject, PlacedObject]
-    shared: Latents = field(default_factory=dict)
+    shared: Mapping[str, float | int] = field(default_factory=dict)
 
 
 def read_latents(scene: Scene, label: int) -> Latents:
@@ -54,22 +55,30 @@ def read_latents(scene: Scene, label: int) -> Latents:
         0 horizontal); size_ratio (smaller over larger, in (0, 1]); ink (number of pixels that are not white); then the
         task's own latents of each object, numbered in the same way, and its shared ones.
     """
-    first, second = sorted(scene.objects, key=lambda thing: _centre(thing.box))
-    latents: Latents = {"same": label}
+    white = (scene.image == 255) if scene.image.ndim == 2 else (scene.image == 255).all(axis=2)
+    return {
+        "same": label,
+        **describe_pair(*scene.objects),
+        "ink": int(white.size - np.count_nonzero(white)),
+        **scene.shared,
+    }
+
+
+def describe_pair(first: PlacedObject, second: PlacedObject) -> Latents:
+    """Position, size and details of two objects, the left one as object 1, and how they lie to each other."""
+    first, second = sorted((first, second), key=lambda thing: _centre(thing.box))
+    latents: Latents = {}
     for number, thing in enumerate((first, second), start=1):
         x, y = _centre(thing.box)
         width, height = thing.box[2:]
-        own = {"x": x, "y": y, "width": width, "height": height, "size": sqrt(width * height)} | thing.details
+        own = {"x": x, "y": y, "width": width, "height": height, "size": sqrt(width * height), **thing.details}
         latents |= {f"{name}{number}": value for name, value in own.items()}
     dx, dy = latents["x2"] - latents["x1"], latents["y2"] - latents["y1"]
     sizes = sorted((latents["size1"], latents["size2"]))
-    white = (scene.image == 255) if scene.image.ndim == 2 else (scene.image == 255).all(axis=2)
     return latents | {
         "distance": hypot(dx, dy),
         "angle": degrees(atan2(dy, dx)) % 180.0,
         "size_ratio": sizes[0] / sizes[1],
-        "ink": int(white.size - np.count_nonzero(white)),
-        **scene.shared,
     }
 
 

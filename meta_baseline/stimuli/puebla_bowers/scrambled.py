@@ -25,7 +25,7 @@ _OUTWARDS = ((-1, -1), (1, -1), (-1, 1), (1, 1))
 
 @dataclass(frozen=True, slots=True)
 class ScrambledShape:
-    """A regular polygon, and how far its four quadrants move in "different" (x then y, px, all in one axis distinct)."""
+    """A regular polygon, and how far its quadrants move apart in "different": (x, y) in px, distinct in each axis."""
 
     radius: int
     num_sides: int
