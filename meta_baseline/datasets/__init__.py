@@ -7,7 +7,7 @@ reading    read_stimuli: a folder -> paths, labels, latents, groups, checks
 loading    StimulusDataset, build_loader: the same images as batches
 """
 
-from meta_baseline.datasets.loading import StimulusDataset, build_loader
+from meta_baseline.datasets.loading import StimulusDataset, build_loader, read_grey_images
 from meta_baseline.datasets.reading import Stimuli, read_stimuli
 
-__all__ = ["Stimuli", "StimulusDataset", "build_loader", "read_stimuli"]
+__all__ = ["Stimuli", "StimulusDataset", "build_loader", "read_grey_images", "read_stimuli"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from meta_baseline.datasets.images import UnreadableImage, read_image
 from meta_baseline.datasets.reading import Stimuli
 from meta_baseline.errors import StimulusError, UsageError
+from meta_baseline.stimuli.canvas import shrink, to_grey
 
 MIN_IMAGES_FOR_WORKERS = 2000
 """Below this, starting worker processes takes longer than decoding the images."""
@@ -59,6 +62,15 @@ def build_loader(stimuli: Stimuli, batch_size: int, num_workers: int) -> DataLoa
         multiprocessing_context="forkserver" if workers else None,
         persistent_workers=workers > 0,
     )
+
+
+def read_grey_images(stimuli: Stimuli, size: int) -> UInt8[ndarray, "N size size"]:
+    """Every image in grey (white 255) at ``size`` px, for drawing what a feature responds to; N * size^2 bytes."""
+    dataset = StimulusDataset(stimuli)
+    images = np.empty((len(dataset), size, size), dtype=np.uint8)
+    for index in range(len(dataset)):
+        images[index] = shrink(to_grey(dataset[index][0].numpy()), size)
+    return images
 
 
 def _count_cores() -> int:
