@@ -72,17 +72,23 @@ def add_parser(subparsers: Any) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every option of the comparison; names and defaults of the original tool are pinned by a test."""
     inputs = parser.add_argument_group("what is compared")
-    inputs.add_argument("--meta-model", type=Path, required=True, metavar="M", help="checkpoint of the meta-learned network")
-    inputs.add_argument("--baseline-model", type=Path, required=True, metavar="B", help="checkpoint of the baseline network")
+    inputs.add_argument(
+        "--meta-model", type=Path, required=True, metavar="M", help="checkpoint of the meta-learned network"
+    )
+    inputs.add_argument(
+        "--baseline-model", type=Path, required=True, metavar="B", help="checkpoint of the baseline network"
+    )
     inputs.add_argument("--data-dir", type=Path, metavar="D", help="folder that holds the stimuli")
     inputs.add_argument("--problem-number", type=int, metavar="N", help="SVRT problem, 1 to 23")
     inputs.add_argument("--task", metavar="NAME", help="task by name instead of a problem number, e.g. irregular")
-    inputs.add_argument("--split", choices=("train", "val", "test"), help="which split (default: test where there is one)")
+    inputs.add_argument(
+        "--split", choices=("train", "val", "test"), help="which split (default: test where there is one)"
+    )
     inputs.add_argument("--max-images", type=int, default=1000, metavar="N",
                         help="look at this many images, balanced over classes (default: 1000)")  # fmt: skip
     for network in ("meta", "baseline"):
         inputs.add_argument(f"--{network}-input-scaling", choices=_SCALINGS,
-                            help=f"pixel range the {network} network was trained on (default: what its checkpoint says)")  # fmt: skip
+                            help=f"pixel range the {network} network expects (default: what its checkpoint says)")  # fmt: skip
     chosen = parser.add_argument_group("which analyses (at least one)")
     for analysis in ANALYSES:
         chosen.add_argument(analysis.flag, dest=analysis.slug, action="store_true", help=analysis.question)
@@ -95,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compute.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per batch (default: 32)")
     compute.add_argument("--device", default="cuda", action=_ExplicitDevice,
                          help="cpu or cuda (default: cuda if there is one, else cpu)")  # fmt: skip
-    compute.add_argument("--num-workers", type=int, default=4, metavar="N", help="processes that read images (default: 4)")
+    compute.add_argument(
+        "--num-workers", type=int, default=4, metavar="N", help="processes that read images (default: 4)"
+    )
     compute.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default: 0)")
     compute.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(device_explicit=False)

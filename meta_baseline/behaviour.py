@@ -172,7 +172,8 @@ def _checks(networks: tuple[NetworkBehaviour, NetworkBehaviour], majority: float
                     code="behaviour.at_chance",
                     verdict="warn",
                     sentence=f"The {network.network} network is not above the majority rate on these stimuli "
-                    f"({network.accuracy:.1%}, interval {network.low:.1%} to {network.high:.1%}; majority {majority:.1%}).",
+                    f"({network.accuracy:.1%}, interval {network.low:.1%} to {network.high:.1%}; "
+                    f"majority {majority:.1%}).",
                 )
             )
         if abs(network.other_accuracy - network.accuracy) > 0.02:
@@ -198,7 +199,8 @@ def _checks(networks: tuple[NetworkBehaviour, NetworkBehaviour], majority: float
 def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: float, half: float) -> Finding:
     numbers = (
         f"meta {meta.accuracy:.1%}, baseline {baseline.accuracy:.1%}; difference {100 * difference:+.1f} points, "
-        f"95 % interval over {meta.num_images} images {100 * (difference - half):+.1f} to {100 * (difference + half):+.1f}"
+        f"95 % interval over {meta.num_images} images "
+        f"{100 * (difference - half):+.1f} to {100 * (difference + half):+.1f}"
     )
     estimates = ("accuracy.meta", "accuracy.baseline", "accuracy.difference")
     if abs(difference) <= half:

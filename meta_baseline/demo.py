@@ -83,7 +83,8 @@ def _describe_plan(recipe: Recipe, output_dir: Path, key: str) -> str:
     return (
         f"The demo generates {recipe.pool_size:,} training images, trains a baseline and a meta-learned network "
         f"({recipe.architecture}, {recipe.image_size} px) on them side by side, and analyses both.\n"
-        f"About six minutes on two cores; results go to {output_dir}. Training stays at chance for a while: that is normal."
+        f"About six minutes on two cores; results go to {output_dir}. "
+        "Training stays at chance for the first minute: that is normal."
     )
 
 

@@ -99,13 +99,19 @@ class Result(Protocol):
     """What every analysis returns: a frozen dataclass with at least these three fields."""
 
     @property
-    def estimates(self) -> tuple[Estimate, ...]: ...
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Every number that may be cited."""
+        ...
 
     @property
-    def checks(self) -> tuple[Check, ...]: ...
+    def checks(self) -> tuple[Check, ...]:
+        """Methodological checks of this analysis."""
+        ...
 
     @property
-    def findings(self) -> tuple[Finding, ...]: ...
+    def findings(self) -> tuple[Finding, ...]:
+        """What the analysis says in words."""
+        ...
 
 
 def save_result(result: Any, folder: str | Path) -> None:

@@ -33,6 +33,7 @@ class Materials:
 
     @cached_property
     def stores(self) -> Stores:
+        """Reduced activations of both networks and their untrained controls."""
         assert self.inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
         return collect_stores(
             self.inputs.meta,
@@ -64,7 +65,7 @@ class Analysis:
 
 
 def stage_key(analysis: Analysis, study: Study, inputs: StudyInputs) -> str:
-    """What the result of a stage depends on: inputs, options, libraries and code. Where it changes, the stage is redone."""
+    """What the result of a stage depends on: inputs, options, libraries and code; a change of it redoes the stage."""
     options: tuple[object, ...] = (study.batch_size, study.device) if analysis.needs_images else ()
     if analysis.slug == "training" and study.training_outcome is not None:
         options = (hash_file(study.training_outcome / "result.json"),)
@@ -97,7 +98,7 @@ def read_stage(analysis: Analysis, study: Study, inputs: StudyInputs) -> Result 
 
 @cache
 def hash_code(*rooms: str) -> str:
-    """A hash of the code of these files and folders of the package; by default of all that makes results and figures."""
+    """A hash of the code of these files and folders of the package; by default of all that makes results."""
     package = Path(__file__).parent
     files = [path.relative_to(package) for path in sorted(package.rglob("*.py"))]
     entering = [path for path in files if (path.parts[0] in rooms if rooms else path.parts[0] not in _NOT_NUMBERS)]

@@ -174,4 +174,4 @@ def _move_aside(folder: Path) -> None:
     aside.mkdir()
     for item in sorted(folder.iterdir()):
         if item.name != ".lock":
-            os.replace(item, aside / item.name)
+            item.replace(aside / item.name)

@@ -1,1 +1,1 @@
-"""The subcommands of ``meta-baseline``, one file each: ``add_parser(subparsers)`` and ``run(arguments) -> exit code``."""
+"""The subcommands of ``meta-baseline``, one file each: ``add_parser(subparsers)``, ``run(options) -> exit code``."""

@@ -42,8 +42,9 @@ FIGURES = (
     FigureSpec(
         slug="accuracy",
         title="What the networks answer",
-        how_to_read="Dots further right of the dotted line know more than the class frequencies; a dot in a grey band of "
-        "the right panel belongs to a network that gives one answer to everything. Bars are 95 % intervals over images.",
+        how_to_read="Dots further right of the dotted line know more than the class frequencies; a dot in a grey band "
+        "of the right panel belongs to a network that gives one answer to everything. Bars are 95 % intervals over "
+        "images.",
         draw=draw_accuracy,
     ),
 )
