@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -151,11 +151,11 @@ def collect_store(
     model.to(device)
     with evaluating(model):
         for batch in loader:
-            images = images_of(batch)
             _check_order(batch, row, num_images)
-            row += len(images)
-            with _streaming(model, streams, channels_first(images).to(device), row):
-                logits.append(model(as_input(model, images, device)).float().cpu())
+            for images in images_of(batch).split(_piece_size(model, device)):
+                row += len(images)
+                with _streaming(model, streams, channels_first(images).to(device), row):
+                    logits.append(model(as_input(model, images, device)).float().cpu())
     if row != num_images:
         raise UsageError(f"The loader gave {row} of {num_images} images. Build it from the same stimuli.")
     all_logits = torch.cat(logits)
@@ -274,6 +274,23 @@ def _streaming(model: nn.Module, streams: Sequence[LayerStream], images: Tensor,
         yield
 
 
+def _piece_size(model: nn.Module, device: str | torch.device) -> int:
+    """Images per forward call within a batch.
+
+    On a CPU the maps of 16 images are reused by the allocator where those of 32 are asked from the system anew, which
+    costs a quarter of the speed. A network that normalises by the statistics of the batch gets its batches whole.
+    """
+    return 2**31 if torch.device(device).type != "cpu" or _uses_batch_statistics(model) else 16
+
+
+def _uses_batch_statistics(model: nn.Module) -> bool:
+    return any(_is_batch_norm(module) and not module.track_running_stats for module in model.modules())
+
+
+def _is_batch_norm(module: nn.Module) -> TypeGuard[nn.modules.batchnorm._BatchNorm]:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
 def _check_order(batch: Batch, row: int, num_images: int) -> None:
     images = images_of(batch)
     in_order = True
@@ -322,11 +339,11 @@ def _allocate(first: dict[str, Tensor], num_images: int, max_bytes: int) -> dict
 
 
 def _describe_pass(model: nn.Module, rule: str) -> tuple[str, ...]:
-    notes = []
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-        notes.append("Run in eval mode: batch norm uses its stored running statistics.")
-    else:
-        notes.append("Run in eval mode; the network has no batch norm.")
+    notes = ["Run in eval mode; the network has no batch norm."]
+    if _uses_batch_statistics(model):
+        notes = ["Batch norm uses the statistics of each batch, as it has no others: results depend on the batch size."]
+    elif any(map(_is_batch_norm, model.modules())):
+        notes = ["Run in eval mode: batch norm uses its stored running statistics."]
     preprocessing = getattr(model, "preprocessing", None)
     if preprocessing is not None:
         origin = "assumed" if preprocessing.assumed else "as recorded in the checkpoint"

@@ -19,6 +19,8 @@ from meta_baseline.activation_store import GRID, LayerActivations
 from meta_baseline.errors import InputError, UsageError
 from meta_baseline.positions import find_foreground, sample_positions
 
+_CACHED_VALUES = 2**16
+
 
 class LayerStream:
     """Reduces the outputs of one module over N images to a ``LayerActivations``; see there for what is kept."""
@@ -129,8 +131,9 @@ class LayerStream:
 class _ChannelStatistics:
     """Mean, sd, fraction of zeros and maximum per channel, added up over batches.
 
-    Batches are merged by the pairwise update of Chan, Golub & LeVeque (1983, The American Statistician 37:242-247),
-    which does not cancel where the mean is large beside the sd.
+    Pieces of a few thousand rows are summed about their own mean in float32 and merged in float64 by the pairwise
+    update of Chan, Golub & LeVeque (1983, The American Statistician 37:242-247), which does not cancel where the mean
+    is large beside the sd.
     """
 
     def __init__(self) -> None:
@@ -141,23 +144,26 @@ class _ChannelStatistics:
         self.maximum: Float[ndarray, " C"] = np.zeros(0)
 
     def update(self, values: Float[Tensor, "M C"]) -> None:
-        count = len(values)
-        precise = values.double()
-        mean = precise.mean(dim=0)
-        squares = _to_numpy((precise - mean).square_().sum(dim=0))
-        batch_mean = _to_numpy(mean)
-        zeros = _to_numpy((values == 0).sum(dim=0)).astype(np.float64)
-        maximum = _to_numpy(values.amax(dim=0)).astype(np.float64)
+        """Add the rows of ``values``."""
+        # On a CPU, pieces that stay in its cache are twice as fast as the whole.
+        rows = len(values) if values.is_cuda else max(_CACHED_VALUES // values.shape[1], 1)
+        for piece in values.split(rows):
+            mean = piece.mean(dim=0)
+            squares = (piece - mean).square_().sum(dim=0)
+            zeros, maximum = (piece == 0).sum(dim=0), piece.max(dim=0).values
+            self._merge(len(piece), *(_to_numpy(part.double()) for part in (mean, squares, zeros, maximum)))
+
+    def _merge(self, count: int, mean: ndarray, squares: ndarray, zeros: ndarray, maximum: ndarray) -> None:
         if self._count == 0:
-            self.mean, self._squares, self._zeros, self.maximum = batch_mean, squares, zeros, maximum
-        else:
-            shift = batch_mean - self.mean
-            total = self._count + count
-            self.mean = self.mean + shift * (count / total)
-            self._squares = self._squares + squares + shift**2 * (self._count * count / total)
-            self._zeros = self._zeros + zeros
-            self.maximum = np.maximum(self.maximum, maximum)
-        self._count += count
+            self._count, self.mean, self._squares, self._zeros, self.maximum = count, mean, squares, zeros, maximum
+            return
+        shift = mean - self.mean
+        total = self._count + count
+        self.mean = self.mean + shift * (count / total)
+        self._squares = self._squares + squares + shift**2 * (self._count * count / total)
+        self._zeros = self._zeros + zeros
+        self.maximum = np.maximum(self.maximum, maximum)
+        self._count = total
 
     @property
     def sd(self) -> Float[ndarray, " C"]:

@@ -18,7 +18,7 @@ _INK_CONTRAST = 0.1
 
 
 def find_ink(images: Num[Tensor, "N C H W"]) -> Bool[Tensor, "N 1 H W"]:
-    """Pixels that differ from the image's ground by more than a tenth of the image's own range, in any channel.
+    """Pixels whose distance from the image's ground, in any channel, is over a tenth of the image's largest.
 
     The ground is the median of the image's outermost pixels, so that dark ink on white, light ink on black and
     coloured ink are found alike. A constant image has no ink.
@@ -26,9 +26,8 @@ def find_ink(images: Num[Tensor, "N C H W"]) -> Bool[Tensor, "N 1 H W"]:
     values = images.float()
     top, bottom, left, right = values[:, :, 0], values[:, :, -1], values[:, :, :, 0], values[:, :, :, -1]
     ground = torch.cat([top, bottom, left, right], dim=2).median(dim=2).values
-    contrast = (values - ground[:, :, None, None]).abs().amax(dim=1, keepdim=True)
-    span = values.amax(dim=(1, 2, 3), keepdim=True) - values.amin(dim=(1, 2, 3), keepdim=True)
-    return contrast > _INK_CONTRAST * span
+    contrast = (values - ground[:, :, None, None]).abs_().amax(dim=1, keepdim=True)
+    return contrast > _INK_CONTRAST * contrast.amax(dim=(2, 3), keepdim=True)
 
 
 def find_foreground(ink: Bool[Tensor, "N 1 H W"], height: int, width: int) -> Bool[ndarray, "N h w"]:
