@@ -1,1 +1,11 @@
-"""Training a pair of networks that differ in one thing only."""
+"""Training a pair of networks that differ in one thing only: how a step is taken.
+
+recipes      Recipe, demo, demo_32px       what is trained, on what, how long; a run is a named function
+objectives   classification_loss           the loss that trains exactly the logits that decide
+pool_images  PoolImages                    rows of the training pool -> augmented network inputs
+baseline     BaselineLearner               a step on a batch of mixed tasks
+meta         MetaLearner                   a step on episodes, through ``inner_loop``
+loop         train                         recipe and pool -> checkpoints and learning curve
+pair         train_pair                    both arms at once, one process each
+evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
+"""

@@ -1,0 +1,301 @@
+"""How well trained networks do on tasks, trained and held out, before and after adaptation to a support set.
+
+Every network goes through the same procedure, whatever it was trained by: k steps of ``inner_loop.adapt`` on fresh
+labelled images of the task, then queries that no network has seen, the same for all. k = 0 adapts nothing. Batch norm
+uses running statistics throughout, so no answer depends on which images are asked about together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from numpy import ndarray
+
+from meta_baseline.episodes import split_support_query
+from meta_baseline.inner_loop import InnerLoop, Parameters, Precision, forward, inner_steps, parameters_and_buffers
+from meta_baseline.models import ConvNet, decide
+from meta_baseline.results import Check, Estimate, Finding
+from meta_baseline.statistics import wilson_interval
+from meta_baseline.training.curves import LearningCurve, read_learning_curve
+from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images
+from meta_baseline.training.loop import METRICS
+from meta_baseline.training.objectives import classification_loss
+from meta_baseline.training.pool_images import channels_last
+from meta_baseline.training.recipes import ARMS, Recipe
+from meta_baseline.training.verdicts import (
+    ONE_PAIR,
+    Comparison,
+    Group,
+    check_networks,
+    compare_arms,
+    describe_comparison,
+    find_differences,
+)
+
+Progress = Callable[..., Iterable[Any]]
+Answers = dict[str, dict[int, Bool[ndarray, "D N"]]]
+"""Who answered "same", by network and number of steps: support draws by query images."""
+
+_BATCH_SIZE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationTest:
+    """How networks are tested; the same for every network.
+
+    Attributes:
+        steps: numbers of inner steps after which queries are answered, ascending; 0 is the network as it is.
+        num_support: labelled images of the task to adapt to.
+        num_draws: disjoint support sets; accuracies are means over them.
+        learning_rate: of the inner loop.
+        num_queries: images that are asked about, by task.
+    """
+
+    steps: tuple[int, ...] = (0, 5)
+    num_support: int = 10
+    num_draws: int = 3
+    learning_rate: float = 0.05
+    num_queries: int = 400
+
+    @property
+    def images_per_task(self) -> int:
+        """Queries and support sets together."""
+        return self.num_queries + self.num_draws * self.num_support
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOutcome:
+    """Accuracy of every network on every task after every number of adaptation steps.
+
+    Arrays are indexed by network, task and number of steps.
+
+    Attributes:
+        networks: names; "meta" and "baseline" first, then controls such as "untrained".
+        tasks: names; ``trained_on`` says which of them both networks were trained on.
+        test: how the networks were tested.
+        accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
+        same_share: share of answers that are "same".
+        majority_rate: accuracy of always giving the more frequent answer, by task.
+        num_queries: by task.
+        comparisons: meta minus baseline on trained and on held-out tasks, for each number of steps.
+        curves: learning curves of the trained networks, where they are known.
+    """
+
+    networks: tuple[str, ...]
+    tasks: tuple[str, ...]
+    trained_on: Bool[ndarray, " T"]
+    test: AdaptationTest
+    accuracy: Float[ndarray, "S T L"]
+    low: Float[ndarray, "S T L"]
+    high: Float[ndarray, "S T L"]
+    same_share: Float[ndarray, "S T L"]
+    majority_rate: Float[ndarray, " T"]
+    num_queries: Int64[ndarray, " T"]
+    comparisons: tuple[Comparison, ...]
+    curves: tuple[LearningCurve, ...]
+    estimates: tuple[Estimate, ...]
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+
+
+def evaluate_networks(
+    networks: Mapping[str, ConvNet],
+    recipe: Recipe,
+    *,
+    test: AdaptationTest | None = None,
+    workers: int = 1,
+    progress: Progress = lambda iterable, **_: iterable,
+) -> TrainingOutcome:
+    """Accuracy of networks trained by ``recipe`` on fresh images of its trained and held-out tasks.
+
+    Args:
+        networks: "meta", "baseline" and controls; those read from a run's folder bring their learning curve.
+        recipe: names tasks, image size, seed and precision.
+        test: how to test.
+        workers: processes that draw the images.
+        progress: as ``progress(iterable, desc=...)``.
+    """
+    test = test or AdaptationTest()
+    task_images = generate_task_images(
+        recipe.tasks + recipe.held_out,
+        images_per_task=test.images_per_task,
+        image_size=recipe.image_size,
+        seed=recipe.seed,
+        workers=workers,
+        progress=progress,
+    )
+    return measure_accuracy(
+        networks,
+        task_images,
+        trained_tasks=recipe.tasks,
+        test=test,
+        rng=recipe.rng("evaluation"),
+        precision=recipe.precision,
+        curves=_find_curves(networks),
+        progress=progress,
+    )
+
+
+def measure_accuracy(
+    networks: Mapping[str, ConvNet],
+    task_images: Sequence[TaskImages],
+    *,
+    trained_tasks: Sequence[str],
+    test: AdaptationTest,
+    rng: np.random.Generator,
+    precision: Precision = "fp32",
+    curves: tuple[LearningCurve, ...] = (),
+    progress: Progress = lambda iterable, **_: iterable,
+) -> TrainingOutcome:
+    """Accuracy of every network on the queries of every task; supports and queries are drawn by ``rng``."""
+    tasks = tuple(images.task for images in task_images)
+    trained_on = np.array([task in trained_tasks for task in tasks])
+    shape = (len(networks), len(tasks), len(test.steps))
+    accuracy, low, high, same_share = (np.empty(shape) for _ in range(4))
+    right: dict[tuple[str, str, int], Float[ndarray, " N"]] = {}
+    majority, num_queries = [], []
+    for t, images in enumerate(progress(task_images, desc="accuracy")):
+        supports, queries = split_support_query(images.labels, test.num_support, test.num_draws, rng)
+        labels = images.labels[queries].astype(bool)
+        majority.append(max(labels.mean(), 1 - labels.mean()))
+        num_queries.append(len(labels))
+        for s, (name, network) in enumerate(networks.items()):
+            answers = _answer(network, images, supports, queries, test, precision)
+            for k, steps in enumerate(test.steps):
+                share = (answers[steps] == labels).mean(axis=0)
+                right[name, images.task, steps] = share
+                interval = wilson_interval(round(share.sum()), len(labels))
+                accuracy[s, t, k], low[s, t, k], high[s, t, k] = share.mean(), interval.low, interval.high
+                same_share[s, t, k] = answers[steps].mean()
+    comparisons = _compare(right, tasks, trained_on, test)
+    trained_rows = [row for row, name in enumerate(networks) if name in ARMS]
+    checks = check_networks(
+        [name for name in networks if name in ARMS],
+        tasks,
+        trained_on,
+        accuracy[trained_rows, :, 0],
+        same_share[trained_rows, :, 0],
+    )
+    comparable = all(check.verdict != "fail" for check in checks)
+    return TrainingOutcome(
+        networks=tuple(networks),
+        tasks=tasks,
+        trained_on=trained_on,
+        test=test,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        same_share=same_share,
+        majority_rate=np.array(majority),
+        num_queries=np.array(num_queries),
+        comparisons=comparisons,
+        curves=curves,
+        estimates=(
+            *_estimates(tuple(networks), tasks, test, accuracy, low, high, majority, num_queries),
+            *map(describe_comparison, comparisons),
+        ),
+        checks=(*checks, ONE_PAIR),
+        findings=find_differences(comparisons, num_support=test.num_support, comparable=comparable),
+    )
+
+
+def _answer(
+    network: ConvNet,
+    images: TaskImages,
+    supports: Sequence[Int64[ndarray, " N"]],
+    queries: Int64[ndarray, " N"],
+    test: AdaptationTest,
+    precision: Precision,
+) -> dict[int, Bool[ndarray, "D N"]]:
+    """Who is called "same" after each number of steps: support draws by queries. Without steps there is one row."""
+    was_training = network.training
+    network.eval()
+    parameters, buffers = parameters_and_buffers(network)
+    parameters = {name: value.detach() for name, value in parameters.items()}
+    loss = classification_loss(network.decision_rule)
+    inner_loop = InnerLoop(num_steps=max(test.steps), learning_rate=test.learning_rate)
+
+    def ask(values: Parameters) -> Bool[ndarray, " N"]:
+        with torch.no_grad():
+            answers = [
+                decide(forward(network, values, buffers, part, precision=precision)[0], network.decision_rule)
+                for part in _inputs(network, images, queries).split(_BATCH_SIZE)
+            ]
+        return torch.cat(answers).cpu().numpy()
+
+    answers: dict[int, list[Bool[ndarray, " N"]]] = {steps: [] for steps in test.steps}
+    if 0 in answers:
+        answers[0].append(ask(parameters))
+    for support in supports if inner_loop.num_steps else ():
+        shown, labels = _inputs(network, images, support), torch.from_numpy(images.labels[support])
+        labels = labels.to(shown.device)
+        path = inner_steps(
+            network, parameters, buffers, shown, labels, inner_loop=inner_loop, loss=loss, precision=precision
+        )
+        for steps, step in enumerate(path, start=1):
+            if steps in answers:
+                answers[steps].append(ask(step.parameters))
+    network.train(was_training)
+    return {steps: np.stack(rows) for steps, rows in answers.items()}
+
+
+def _inputs(network: ConvNet, images: TaskImages, rows: Int64[ndarray, " N"]) -> torch.Tensor:
+    device = next(network.parameters()).device
+    return channels_last(network.preprocessing(torch.from_numpy(images.images[rows]).to(device)))
+
+
+def _compare(
+    right: Mapping[tuple[str, str, int], Float[ndarray, " N"]],
+    tasks: tuple[str, ...],
+    trained_on: Bool[ndarray, " T"],
+    test: AdaptationTest,
+) -> tuple[Comparison, ...]:
+    comparisons: list[Comparison] = []
+    groups: tuple[tuple[Group, Bool[ndarray, " T"]], ...] = (("trained", trained_on), ("held-out", ~trained_on))
+    for group, members in groups:
+        chosen = tuple(task for task, member in zip(tasks, members) if member)
+        for steps in test.steps if chosen else ():
+            meta, baseline = ([right[arm, task, steps] for task in chosen] for arm in ("meta", "baseline"))
+            comparisons.append(compare_arms(meta, baseline, group=group, tasks=chosen, steps=steps))
+    return tuple(comparisons)
+
+
+def _estimates(
+    networks: tuple[str, ...],
+    tasks: tuple[str, ...],
+    test: AdaptationTest,
+    accuracy: Float[ndarray, "S T L"],
+    low: Float[ndarray, "S T L"],
+    high: Float[ndarray, "S T L"],
+    majority: Sequence[float],
+    num_queries: Sequence[int],
+) -> tuple[Estimate, ...]:
+    return tuple(
+        Estimate(
+            name=f"accuracy.{network}.{task}.steps_{steps}",
+            label=f"accuracy of the {network} network on {task}, {steps} adaptation steps",
+            value=float(accuracy[s, t, k]),
+            unit="accuracy",
+            low=float(low[s, t, k]),
+            high=float(high[s, t, k]),
+            interval="Wilson interval over images",
+            reference=float(majority[t]),
+            reference_label="always giving the more frequent answer",
+            n=num_queries[t],
+            n_unit="images",
+        )
+        for s, network in enumerate(networks)
+        for t, task in enumerate(tasks)
+        for k, steps in enumerate(test.steps)
+    )
+
+
+def _find_curves(networks: Mapping[str, ConvNet]) -> tuple[LearningCurve, ...]:
+    paths = {arm: Path(networks[arm].provenance.path).parent / METRICS for arm in ARMS if arm in networks}
+    return tuple(read_learning_curve(path, arm) for arm, path in paths.items() if path.is_file())
