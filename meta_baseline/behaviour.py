@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from meta_baseline.activation_store import ActivationStore, Stores
+from meta_baseline.activations import ActivationStore, Stores
 from meta_baseline.models import DecisionRule, decide
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval

@@ -10,17 +10,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from meta_baseline.datasets import Stimuli, StimulusDataset
 from meta_baseline.models import prepare_images, recalibrate_batch_norm, untrained_copy
-
-if TYPE_CHECKING:
-    from meta_baseline.datasets import Stimuli
 
 NUM_CALIBRATION_IMAGES = 256
 _CALIBRATION_BATCH = 64
@@ -36,8 +33,6 @@ class Untrained:
 
 def read_calibration_images(stimuli: Stimuli) -> UInt8[Tensor, "N H W 3"]:
     """Up to 256 images spread evenly over the stimuli, for the statistics of batch norm."""
-    from meta_baseline.datasets import StimulusDataset
-
     dataset = StimulusDataset(stimuli)
     num_images = len(stimuli.labels)
     chosen = np.linspace(0, num_images - 1, min(num_images, NUM_CALIBRATION_IMAGES)).round().astype(int)

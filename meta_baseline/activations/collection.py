@@ -1,10 +1,8 @@
-"""Networks over images: one pass each, reduced inside the hooks, so that memory does not grow with the raw maps.
+"""The passes of networks over images, all in eval mode; a network's own mode is restored afterwards.
 
-    collect_activations    a dict of tensors for scripts, as the original tool had it
-    collect_store          labels, logits, margins and every layer of one network, reduced
-    collect_stores         both networks of a study, their untrained controls and the pixels
-
-All passes are made in eval mode under ``torch.inference_mode``; the network's own mode is restored afterwards.
+collect_activations    a dict of tensors for scripts, as the original tool had it
+collect_store          labels, logits, margins and every layer of one network, reduced
+collect_stores         both networks of a study, their untrained controls and the pixels
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -21,34 +19,29 @@ from jaxtyping import Float32, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meta_baseline.activation_store import GRID, ActivationStore, LayerActivations, Stores
-from meta_baseline.errors import UsageError
-from meta_baseline.layer_streams import LayerStream
-from meta_baseline.layers import Layer, list_layers, pair_layers
-from meta_baseline.models import decision_margin
-from meta_baseline.positions import find_ink
-from meta_baseline.recording import Batch, as_input, channels_first, evaluating, find_module, images_of, recording
-from meta_baseline.untrained import (
+from meta_baseline.activations.positions import find_ink
+from meta_baseline.activations.recording import (
+    Batch,
+    as_input,
+    channels_first,
+    evaluating,
+    find_module,
+    images_of,
+    recording,
+)
+from meta_baseline.activations.store import GRID, ActivationStore, Stores
+from meta_baseline.activations.streams import LayerStream
+from meta_baseline.activations.untrained import (
     Untrained,
     is_same_architecture,
     is_same_weights,
     iterate_untrained,
     read_calibration_images,
 )
-
-if TYPE_CHECKING:
-    from meta_baseline.datasets import Stimuli
-
-__all__ = [
-    "GRID",
-    "ActivationStore",
-    "LayerActivations",
-    "Stores",
-    "collect_activations",
-    "collect_store",
-    "collect_stores",
-    "recording",
-]
+from meta_baseline.datasets import Stimuli, build_loader
+from meta_baseline.errors import UsageError
+from meta_baseline.layers import Layer, list_layers, pair_layers
+from meta_baseline.models import DecisionRule, decision_margin
 
 PIXEL_GRID = 16
 """Side of the grey, area-averaged images that stand for the input itself."""
@@ -159,7 +152,7 @@ def collect_store(
     if row != num_images:
         raise UsageError(f"The loader gave {row} of {num_images} images. Build it from the same stimuli.")
     all_logits = torch.cat(logits)
-    rule = getattr(model, "decision_rule", "argmax" if all_logits.shape[1] > 1 else "logit")
+    rule: DecisionRule = getattr(model, "decision_rule", "argmax" if all_logits.shape[1] == 2 else "logit")
     return ActivationStore(
         network=network,
         labels=np.asarray(stimuli.labels, dtype=np.int64),
@@ -195,8 +188,6 @@ def collect_stores(
     Raises:
         InputError: when no layer of one network corresponds to one of the other.
     """
-    from meta_baseline.datasets import build_loader
-
     pairing = pair_layers(meta, baseline)
     loader = build_loader(stimuli, batch_size=batch_size, num_workers=num_workers)
     place_seed = int(rng.integers(2**63))

@@ -15,9 +15,9 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from meta_baseline.activation_store import GRID, LayerActivations
+from meta_baseline.activations.positions import find_foreground, sample_positions
+from meta_baseline.activations.store import GRID, LayerActivations
 from meta_baseline.errors import InputError, UsageError
-from meta_baseline.positions import find_foreground, sample_positions
 
 _CACHED_VALUES = 2**16
 
