@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="look at this many images, balanced over classes (default: 1000)")  # fmt: skip
     for network in ("meta", "baseline"):
         inputs.add_argument(f"--{network}-input-scaling", choices=_SCALINGS,
-                            help=f"pixel range the {network} network expects (default: what its checkpoint says)")  # fmt: skip
+                            help=f"pixel range of the {network} network (default: its checkpoint knows)")  # fmt: skip
     chosen = parser.add_argument_group("which analyses (at least one)")
     for analysis in ANALYSES:
         chosen.add_argument(analysis.flag, dest=analysis.slug, action="store_true", help=analysis.question)

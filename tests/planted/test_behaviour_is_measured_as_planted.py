@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from meta_baseline.activation_store import ActivationStore, Stores
+from meta_baseline.activations import ActivationStore, Stores
 from meta_baseline.behaviour import BehaviourResult, measure_behaviour
 from meta_baseline.layers import LayerPairing
 
 
-def _store(network: str, labels: np.ndarray, logits: np.ndarray, *, margin: np.ndarray | None = None) -> ActivationStore:
+def _store(
+    network: str, labels: np.ndarray, logits: np.ndarray, *, margin: np.ndarray | None = None
+) -> ActivationStore:
     return ActivationStore(
         network=network,
         labels=labels,
