@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Int64
 from numpy import ndarray
 
-LATENTS_FILE = "latents.csv"
+from meta_baseline.stimuli.folder import LATENTS_FILE
 
 _MAX_BYTES = 256 * 2**20
 _NOT_LATENTS = ("file", "label", "seed", "index")

@@ -13,10 +13,11 @@ from numpy import ndarray
 
 from meta_baseline.datasets.folders import ImageFile, Listing, find_image_set, list_images
 from meta_baseline.datasets.images import UnreadableImage, read_image
-from meta_baseline.datasets.latents import LATENTS_FILE, read_latents_file
+from meta_baseline.datasets.latents import read_latents_file
 from meta_baseline.datasets.measured import measure_latents
 from meta_baseline.errors import StimulusError, UsageError
 from meta_baseline.results import Check
+from meta_baseline.stimuli.folder import LATENTS_FILE
 
 _NUM_NAMED = 3
 _NUM_FOR_SHAPE = 25

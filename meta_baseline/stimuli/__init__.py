@@ -6,10 +6,12 @@ pool          generate_pool, open_pool                  many small grey images i
 canvas, scene, puebla_bowers, svrt                      how the drawing is done
 """
 
+from meta_baseline.stimuli.folder import name_folder, write_svrt_folder
 from meta_baseline.stimuli.generation import (
     SPLITS,
     Split,
     Stimulus,
+    check_options,
     generate_dataset,
     generate_image,
     prepare_tasks,
@@ -25,11 +27,14 @@ __all__ = [
     "Stimulus",
     "Task",
     "TrainingPool",
+    "check_options",
     "generate_dataset",
     "generate_image",
     "generate_pool",
     "get_problem",
     "get_task",
+    "name_folder",
     "open_pool",
     "prepare_tasks",
+    "write_svrt_folder",
 ]

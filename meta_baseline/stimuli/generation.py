@@ -79,7 +79,7 @@ def draw_scene(task: Task, label: int, seed: int, index: int, identity: int | No
     rng = _generator(task, seed, split, _IMAGE_STREAM, index)
     shapes = None if identity is None else _draw_identity(task.name, seed, split, identity)
     while True:
-        scene = task.compose(rng, task.draw_shapes(rng, label) if shapes is None else shapes, label)
+        scene = task.compose(rng, label, shapes)
         if scene is not None:
             return scene
 
@@ -204,8 +204,8 @@ def _draw_identity(name: str, seed: int, split: Split, identity: int) -> Any:
     task = get_task(name)
     rng = _generator(task, seed, split, _IDENTITY_STREAM, identity)
     while True:
-        shapes = task.draw_shapes(rng, 0)
-        if all(task.compose(rng, shapes, label) is not None for label in (0, 1)):
+        shapes = task.draw_shapes(rng)
+        if all(task.compose(rng, label, shapes) is not None for label in (0, 1)):
             return shapes
 
 

@@ -1,8 +1,8 @@
 """Every task by name and every SVRT problem by number: its rule, what class 1 means, its known shortcuts.
 
-A task is two functions. ``draw_shapes(rng, label)`` draws what an image is about; ``compose(rng, shapes, label)``
-places it, or gives None where the rule throws the attempt away. Keeping them apart is what lets one shape identity
-appear at many places.
+A task is two functions. ``draw_shapes(rng)`` draws what an image is about; ``compose(rng, label, shapes)`` draws and
+places it, or gives None where the rule throws the attempt away; without ``shapes`` it draws its own, anew for every
+attempt, as published. Keeping them apart is what lets one shape identity appear at many places.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Task:
     latents: tuple[str, ...]
     colour: bool = False
     needs_compilation: bool = False
-    draw_shapes: Callable[[Generator, int], Any]
-    compose: Callable[[Generator, Any, int], Scene | None]
+    draw_shapes: Callable[[Generator], Any]
+    compose: Callable[..., Scene | None]
 
 
 def _polygon_task(name: str, code: int, rule: str, drawing: PolygonTask, shortcuts: tuple[str, ...] = ()) -> Task:
@@ -63,7 +63,7 @@ def _polygon_task(name: str, code: int, rule: str, drawing: PolygonTask, shortcu
         identity="radius, both polygons with their rotations and noise" + (", colour" if drawing.coloured else ""),
         latents=list_latents(("num_sides", "rotation"), shared),
         colour=drawing.coloured,
-        draw_shapes=lambda rng, label: drawing.draw_shapes(rng),
+        draw_shapes=drawing.draw_shapes,
         compose=drawing.compose,
     )
 

@@ -51,9 +51,9 @@ def read_latents(scene: Scene, label: int) -> Latents:
 
     Returns:
         same (0 or 1); x1, y1, x2, y2 (centres, px); width1, height1, size1, ... (px; size is the square root of the
-        box's area); distance (px between the centres); angle of the line through the centres (degrees in [0, 180),
-        0 horizontal); size_ratio (smaller over larger, in (0, 1]); ink (number of pixels that are not white); then the
-        task's own latents of each object, numbered in the same way, and its shared ones.
+        box's area); distance (px between the centres); angle of the line from object 1 to 2 (degrees in [-90, 90],
+        0 level, positive downwards); size_ratio (smaller over larger, in (0, 1]); ink (number of pixels that are not
+        white); then the task's own latents of each object, numbered in the same way, and its shared ones.
     """
     white = (scene.image == 255) if scene.image.ndim == 2 else (scene.image == 255).all(axis=2)
     return {
@@ -77,7 +77,7 @@ def describe_pair(first: PlacedObject, second: PlacedObject) -> Latents:
     sizes = sorted((latents["size1"], latents["size2"]))
     return latents | {
         "distance": hypot(dx, dy),
-        "angle": degrees(atan2(dy, dx)) % 180.0,
+        "angle": degrees(atan2(dy, dx)),
         "size_ratio": sizes[0] / sizes[1],
     }
 

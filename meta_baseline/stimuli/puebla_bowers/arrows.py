@@ -45,7 +45,7 @@ class ArrowPair:
     different: tuple[Arrow, Arrow]
 
 
-def draw_shapes(rng: Generator, label: int) -> ArrowPair:
+def draw_shapes(rng: Generator) -> ArrowPair:
     """Size in px, rotation in degrees, and the arrows of both classes."""
     u = rng.random(6).tolist()
     has_a, inverted_a, inverted_b = u[2] < 0.5, u[4] < 0.5, u[5] < 0.5
@@ -62,8 +62,9 @@ def draw_shapes(rng: Generator, label: int) -> ArrowPair:
     )
 
 
-def compose(rng: Generator, shapes: ArrowPair, label: int) -> Scene | None:
-    """Both arrows at uniform places that differ in x and in y, or None when they touch."""
+def compose(rng: Generator, label: int, shapes: ArrowPair | None = None) -> Scene | None:
+    """Both arrows, these or new ones, at uniform places that differ in x and in y; None when they touch."""
+    shapes = shapes or draw_shapes(rng)
     margin = 4 * shapes.size
     x1, y1, x2, y2 = (margin + int(value * (127 - 2 * margin)) for value in rng.random(4).tolist())
     if x1 == x2 or y1 == y2:

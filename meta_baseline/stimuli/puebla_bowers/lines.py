@@ -18,13 +18,14 @@ _FIGURE = np.array([(0, 1), (0, 0), (1, 0), (1, 1), (1, 2), (2, 2), (2, 1)], np.
 _MIRRORED = np.array([(0, 1), (0, 2), (1, 2), (1, 1), (1, 0), (2, 0), (2, 1)], np.int32)
 
 
-def draw_shapes(rng: Generator, label: int) -> int:
+def draw_shapes(rng: Generator) -> int:
     """Side of the squares in px, 10 to 24."""
     return _MIN_SIZE + int(rng.random() * (_MAX_SIZE - _MIN_SIZE + 1))
 
 
-def compose(rng: Generator, size: int, label: int) -> Scene | None:
-    """Both figures at uniform places, or None when they touch."""
+def compose(rng: Generator, label: int, size: int | None = None) -> Scene | None:
+    """Both figures at uniform places, of this size or a new one; None when they touch."""
+    size = size or draw_shapes(rng)
     x1, y1, x2, y2 = (1 + int(value * (126 - 2 * size)) for value in rng.random(4).tolist())
     ink, extent = blank_ink(), 2 * size + 1
     cv2.polylines(ink, [_FIGURE * size + np.array((x1, y1), np.int32)], False, 255)

@@ -84,8 +84,9 @@ class PolygonTask:
         red, green, blue = (int(value * 256) for value in u[-3:]) if self.coloured else (0, 0, 0)
         return PolygonPair(first, second, radius, (red, green, blue))
 
-    def compose(self, rng: Generator, shapes: PolygonPair, label: int) -> Scene | None:
-        """One attempt at an image of these shapes, or None where the rule throws it away."""
+    def compose(self, rng: Generator, label: int, shapes: PolygonPair | None = None) -> Scene | None:
+        """One attempt at an image, of these shapes or new ones; None where the rule throws it away."""
+        shapes = shapes or self.draw_shapes(rng)
         if self.coloured and _is_as_light_as_paper(shapes.colour):
             return None
         margin = shapes.radius + shapes.radius // 2

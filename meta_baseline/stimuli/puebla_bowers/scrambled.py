@@ -33,7 +33,7 @@ class ScrambledShape:
     offsets: tuple[tuple[int, int], ...]
 
 
-def draw_shapes(rng: Generator, label: int) -> ScrambledShape:
+def draw_shapes(rng: Generator) -> ScrambledShape:
     """Radius, side count, rotation and the offsets of the pieces."""
     u = rng.random(3).tolist()
     radius = _MIN_RADIUS + int(u[0] * (_MAX_RADIUS - _MIN_RADIUS + 1))
@@ -42,12 +42,13 @@ def draw_shapes(rng: Generator, label: int) -> ScrambledShape:
     return ScrambledShape(radius, _MIN_SIDES + int(u[1] * (_MAX_SIDES - _MIN_SIDES + 1)), int(u[2] * 361), offsets)
 
 
-def compose(rng: Generator, shape: ScrambledShape, label: int) -> Scene | None:
-    """First polygon in a random quadrant of the canvas, the second opposite it along one axis.
+def compose(rng: Generator, label: int, shape: ScrambledShape | None = None) -> Scene | None:
+    """The polygon, this one or a new one, in a random quadrant of the canvas, and again opposite it along one axis.
 
     The published rule replaces the test of two contours by one that compares the box of the largest object with the
     box of the rest; it is applied here to the boxes themselves.
     """
+    shape = shape or draw_shapes(rng)
     u = rng.random(7).tolist()
     margin = shape.radius + shape.radius // 2
     first = [(_HALF if u[axis] < 0.5 else 0) + margin + int(u[2 + axis] * (_HALF - 2 * margin)) for axis in (0, 1)]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-MAX_PIXELS = 128 * 128
 _LONGEST_STEP = 0.25
 _ROUGHNESS = 5.0
 
@@ -136,8 +135,36 @@ def trace_contour(
 
 
 @numba.njit(cache=True)
-def collides(pixels: NDArray[np.int64], ink: NDArray[np.uint8]) -> bool:
-    """True when a pixel is on or beyond the border, or any of its 3 x 3 neighbourhood is already ink."""
+def place_contour(
+    rng: Generator,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    arcs: NDArray[np.int64],
+    ink: NDArray[np.uint8],
+    box: NDArray[np.int64],
+) -> bool:
+    """Draw a contour at a place uniform over the canvas and note its bounding box (left, top, width, height).
+
+    Returns:
+        False, with nothing drawn, when a pixel lies on or beyond the border or next to ink that is already there.
+    """
+    height, width = ink.shape
+    column, row = int(width * rng.random()), int(height * rng.random())
+    pixels = trace_contour(x, y, arcs, column, row)
+    if _collides(pixels, ink):
+        return False
+    left, top, right, bottom = width, height, 0, 0
+    for i in range(pixels.shape[0]):
+        column, row = pixels[i, 0], pixels[i, 1]
+        ink[row, column] = 255
+        left, right = min(left, column), max(right, column)
+        top, bottom = min(top, row), max(bottom, row)
+    box[0], box[1], box[2], box[3] = left, top, right - left + 1, bottom - top + 1
+    return True
+
+
+@numba.njit(cache=True)
+def _collides(pixels, ink):
     for i in range(pixels.shape[0]):
         column, row = pixels[i, 0], pixels[i, 1]
         if column < 1 or column > ink.shape[1] - 2 or row < 1 or row > ink.shape[0] - 2:
@@ -147,10 +174,3 @@ def collides(pixels: NDArray[np.int64], ink: NDArray[np.uint8]) -> bool:
                 if ink[near_row, near_column] != 0:
                     return True
     return False
-
-
-@numba.njit(cache=True)
-def draw_pixels(pixels: NDArray[np.int64], ink: NDArray[np.uint8]) -> None:
-    """Put ink on the pixels of a trace."""
-    for i in range(pixels.shape[0]):
-        ink[pixels[i, 1], pixels[i, 0]] = 255
