@@ -89,6 +89,12 @@ def check_structure(path: Path, *, extra_names: frozenset[str] = frozenset()) ->
     raise CheckpointError(f"{path} is no checkpoint: it is {found}. Pass a file written by torch.save or safetensors.")
 
 
+def printable(value: object) -> str:
+    """Text out of an untrusted file as at most 120 characters of one line without control characters."""
+    text = " ".join(str(value).split())[:120]
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _file_size(path: Path) -> int:
     try:
         if path.is_dir():
@@ -118,7 +124,7 @@ def _check_zip(path: Path, size: int, extra_names: frozenset[str]) -> None:
             with archive.open(pickles[0]) as stream:
                 _check_names(path, _pickle_names(path, stream, count=1), extra_names)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}). Copy or save it again.") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({printable(error)}). Copy or save it again.") from error
 
 
 def _check_entries(path: Path, size: int, entries: list[zipfile.ZipInfo]) -> None:
@@ -176,7 +182,7 @@ def _opcodes(path: Path, stream: IO[bytes]) -> Iterator[tuple[str, object]]:
                 raise CheckpointError(f"{path} holds far more than weights. {_SAVE_AGAIN}.")
             yield opcode.name, value
     except (ValueError, UnicodeDecodeError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}). Copy or save it again.") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({printable(error)}). Copy or save it again.") from error
 
 
 def _check_safetensors(path: Path, stream: IO[bytes], size: int) -> None:

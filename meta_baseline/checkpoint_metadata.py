@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meta_baseline.architectures import Architecture, Head, Norm
+from meta_baseline.checkpoint_archive import printable
 from meta_baseline.errors import CheckpointError
 from meta_baseline.models import DecisionRule, Preprocessing, Scaling
+
+TrainingValue = str | int | float | bool | tuple[str, ...] | None
 
 KEY = "meta_baseline"
 MAX_LAYERS = 64
@@ -37,7 +40,7 @@ class OwnMetadata:
     architecture: Architecture
     preprocessing: Preprocessing
     decision_rule: DecisionRule
-    training: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    training: dict[str, TrainingValue] = field(default_factory=dict)
 
     def describe_parameters(self) -> str:
         """Which parameters these are, in words: step 0, a meta-learned initialisation, or trained weights."""
@@ -72,12 +75,12 @@ def parse_metadata(metadata: Mapping[str, object], source: str) -> OwnMetadata |
             architecture=_architecture(fields["architecture"]),
             preprocessing=_preprocessing(fields["preprocessing"]),
             decision_rule=_choice(fields["decision_rule"], DecisionRule),
-            training={str(key): value for key, value in fields["training"].items() if _is_scalar(value)},
+            training={str(key): _training_value(value) for key, value in fields["training"].items()},
         )
         _check_agreement(own)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{source}: its description of the network cannot be used ({' '.join(str(error).split())[:120]}). "
+            f"{source}: its description of the network cannot be used ({printable(error)}). "
             "Write it again with this version."
         ) from error
     return own
@@ -146,6 +149,14 @@ def _choice(value: object, choices: typing.Any) -> typing.Any:
     if value not in typing.get_args(choices):
         raise ValueError(f"{str(value)[:40]!r} is none of {', '.join(typing.get_args(choices))}")
     return value
+
+
+def _training_value(value: object) -> TrainingValue:
+    if isinstance(value, list) and len(value) <= MAX_LAYERS:
+        return tuple(str(item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{str(value)[:40]!r} is no plain value")
 
 
 def _count(value: object, least: int, most: int = MAX_UNITS) -> int:

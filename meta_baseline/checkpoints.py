@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -23,8 +24,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from meta_baseline.architectures import Architecture, infer_architecture
-from meta_baseline.checkpoint_archive import check_structure
-from meta_baseline.checkpoint_metadata import STAND_INS, OwnMetadata, parse_metadata, plain_values, write_metadata
+from meta_baseline.checkpoint_archive import check_structure, printable
+from meta_baseline.checkpoint_metadata import (
+    STAND_INS,
+    OwnMetadata,
+    TrainingValue,
+    parse_metadata,
+    plain_values,
+    write_metadata,
+)
 from meta_baseline.commits import hash_file, write_atomic
 from meta_baseline.errors import CheckpointError, EnvironmentProblem
 from meta_baseline.models import ConvNet, DecisionRule, Preprocessing, Scaling
@@ -34,6 +42,7 @@ Condition = Literal["meta", "baseline"]
 
 _WRAPPERS = ("model_state_dict", "state_dict", "maml_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LEARNT_RATES = ("lr_conv.", "lr_fc.", "lr_classifier")
 _SAVE_AGAIN = "Save it again with torch.save(model.state_dict(), path)"
@@ -170,12 +179,10 @@ def load_models(meta: str | Path, baseline: str | Path, device: str = "cpu") -> 
     try:
         return models[0].to(device), models[1].to(device)
     except RuntimeError as error:
-        raise EnvironmentProblem(f"Cannot use device {device!r}: {_one_line(error)}. Use 'cpu' or 'cuda'.") from error
+        raise EnvironmentProblem(f"Cannot use device {device!r}: {printable(error)}. Use 'cpu' or 'cuda'.") from error
 
 
-def write_checkpoint(
-    path: str | Path, model: ConvNet, *, training: Mapping[str, str | int | float | bool | None]
-) -> None:
+def write_checkpoint(path: str | Path, model: ConvNet, *, training: Mapping[str, TrainingValue]) -> None:
     """Write a network as safetensors that ``load_network`` reads without being told anything; the same bytes each time.
 
     Args:
@@ -219,7 +226,7 @@ def _read_torch(path: Path, container: str) -> Mapping[object, object]:
             warnings.simplefilter("ignore")  # torch warns of pickle protocols and old formats; the reader copes
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=container == "zip")
     except _READ_ERRORS as error:
-        raise CheckpointError(f"{path} is damaged or unsafe ({_one_line(error)}). {_SAVE_AGAIN}.") from error
+        raise CheckpointError(f"{path} is damaged or unsafe ({printable(error)}). {_SAVE_AGAIN}.") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict. {_SAVE_AGAIN}.")
     return content
@@ -231,7 +238,7 @@ def _read_safetensors(path: Path) -> tuple[dict[object, object], dict[str, objec
             metadata: dict[str, object] = dict(file.metadata() or {})
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except _READ_ERRORS as error:
-        raise CheckpointError(f"{path} is damaged ({_one_line(error)}). Copy or save it again.") from error
+        raise CheckpointError(f"{path} is damaged ({printable(error)}). Copy or save it again.") from error
 
 
 def _unwrap(path: Path, content: Mapping[object, object]) -> tuple[str, Mapping[object, object], list[str]]:
@@ -255,6 +262,8 @@ def _without_prefixes(path: Path, raw: Mapping[object, object]) -> dict[str, Ten
         name = str(key)
         while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
             name = name.removeprefix(prefix)
+        if not _NAME.fullmatch(name):
+            raise CheckpointError(f"{path} has an entry named {printable(key)!r}, no weight. {_SAVE_AGAIN}.")
         tensor = _checked(path, name, value)
         if name in state and not _equal(state[name], tensor):
             raise CheckpointError(f"{path} holds two different {name} under two prefixes. {_SAVE_AGAIN}.")
@@ -266,16 +275,16 @@ def _without_prefixes(path: Path, raw: Mapping[object, object]) -> dict[str, Ten
 
 def _checked(path: Path, name: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
-        raise CheckpointError(f"{path}: {name[:80]} is a {type(value).__name__}, not a tensor. {_SAVE_AGAIN}.")
+        raise CheckpointError(f"{path}: {name} is a {type(value).__name__}, not a tensor. {_SAVE_AGAIN}.")
     counter = name.endswith("num_batches_tracked")
     if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
-        raise CheckpointError(f"{path}: {name[:80]} is not a dense real tensor with data. {_SAVE_AGAIN}.")
+        raise CheckpointError(f"{path}: {name} is not a dense real tensor with data. {_SAVE_AGAIN}.")
     if value.dtype not in _DTYPES and not counter:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
-        raise CheckpointError(f"{path}: {name[:80]} is {value.dtype}; weights are one of {allowed}. {_SAVE_AGAIN}.")
+        raise CheckpointError(f"{path}: {name} is {value.dtype}; weights are one of {allowed}. {_SAVE_AGAIN}.")
     # A view that repeats a few bytes may claim any size; copying it would fill the memory.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise CheckpointError(f"{path}: {name[:80]} claims {tuple(value.shape)}, more than is stored. {_SAVE_AGAIN}.")
+        raise CheckpointError(f"{path}: {name} claims {tuple(value.shape)}, more than is stored. {_SAVE_AGAIN}.")
     return value.detach()
 
 
@@ -354,11 +363,7 @@ def _build(
             )
     if surplus := [name for name in state if name not in expected]:
         raise CheckpointError(
-            f"{checkpoint.path} has {surplus[0][:80]}, which {architecture.describe()} does not have. {_SAVE_AGAIN}."
+            f"{checkpoint.path} has {surplus[0]}, which {architecture.describe()} does not have. {_SAVE_AGAIN}."
         )
     model.load_state_dict(state, assign=True)
     return model.eval()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

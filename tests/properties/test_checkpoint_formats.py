@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -71,6 +72,27 @@ def test_the_format_of_torch_before_1_6_is_read_too(tmp_path):
     torch.save({"model_state_dict": state}, tmp_path / "m.pt", _use_new_zipfile_serialization=False)
     model = load_network(tmp_path / "m.pt")
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_saved_on_a_gpu_are_read_without_one(tmp_path):
+    state = write_published(tmp_path / "cpu.pt", "conv2", "meta", **SMALL)
+    with zipfile.ZipFile(tmp_path / "cpu.pt") as archive, zipfile.ZipFile(tmp_path / "m.pt", "w") as copy:
+        for entry in archive.infolist():
+            # The place of a storage stands in the pickle as a string: its length, then "cpu".
+            content = archive.read(entry).replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0")
+            copy.writestr(entry.filename, content)
+    assert b"cuda:0" in (tmp_path / "m.pt").read_bytes()
+    assert torch.equal(load_network(tmp_path / "m.pt").get_parameter("conv1.weight"), state["conv1.weight"])
+
+
+def test_a_state_dict_straight_from_a_module_is_read(tmp_path):
+    module = torch.nn.ModuleDict()
+    for i, (read, width) in enumerate([(3, 6), (6, 12)], start=1):
+        module.update({f"conv{i}": torch.nn.Conv2d(read, width, 2), f"bn{i}": torch.nn.BatchNorm2d(width)})
+    module.update({f"fc{j}": torch.nn.Linear(read, 16) for j, read in enumerate((972, 16, 16), start=1)})
+    module["classifier"] = torch.nn.Linear(16, 2)
+    torch.save(torch.nn.DataParallel(module).state_dict(), tmp_path / "m.pt")
+    assert load_network(tmp_path / "m.pt").architecture.describe() == "conv2, baseline head, 32 px, RGB"
 
 
 def test_two_state_dicts_that_differ_are_noted_and_the_model_is_used(tmp_path):
