@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from meta_baseline.stimuli.canvas import Box, black_on_white, blank_ink
 from meta_baseline.stimuli.scene import PlacedObject, Scene
 
+RADIUS, HOLE = 26.25, 2.5
+
 Contour = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 ContourPair = tuple[Contour, Contour]
 
@@ -17,7 +19,6 @@ def draw_shapes(rng: Generator) -> ContourPair:
     """Two independent contours; class 1 shows the first one only."""
     # The compiled code brings in numba, which programs that draw no contour need not wait for.
     from meta_baseline.stimuli.svrt.contour import draw_contour
-    from meta_baseline.stimuli.svrt.problem_01_kernel import HOLE, RADIUS
 
     return draw_contour(rng, RADIUS, HOLE), draw_contour(rng, RADIUS, HOLE)
 
@@ -27,12 +28,11 @@ def compose(rng: Generator, label: int, shapes: ContourPair | None = None) -> Sc
 
     None when these shapes leave the canvas or come too close to each other; new ones are redrawn until they do not.
     """
-    from meta_baseline.stimuli.svrt.contour import place_contour
-    from meta_baseline.stimuli.svrt.problem_01_kernel import draw_pair
+    from meta_baseline.stimuli.svrt.contour import draw_pair, place_contour
 
     ink, boxes = blank_ink(), np.empty((2, 4), np.int64)
     if shapes is None:
-        draw_pair(rng, bool(label), ink, boxes)
+        draw_pair(rng, RADIUS, HOLE, bool(label), ink, boxes)
     else:
         shown = (shapes[0], shapes[0] if label else shapes[1])
         if not all(place_contour(rng, *contour, ink, box) for contour, box in zip(shown, boxes)):
