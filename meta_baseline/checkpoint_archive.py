@@ -12,8 +12,9 @@ import pickletools
 import struct
 import zipfile
 from collections.abc import Iterator
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from meta_baseline.errors import CheckpointError
 
@@ -121,8 +122,7 @@ def _check_zip(path: Path, size: int, extra_names: frozenset[str]) -> None:
                 raise CheckpointError(f"{path} is a zip file but no checkpoint: it has no data.pkl. {_SAVE_AGAIN}.")
             if pickles[0].file_size > MAX_PICKLE_BYTES:
                 raise CheckpointError(f"{path} holds far more than weights. {_SAVE_AGAIN}.")
-            with archive.open(pickles[0]) as stream:
-                _check_names(path, _pickle_names(path, stream, count=1), extra_names)
+            _check_names(path, _pickle_names(path, BytesIO(archive.read(pickles[0])), count=1), extra_names)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({printable(error)}). Copy or save it again.") from error
 
@@ -141,7 +141,7 @@ def _check_entries(path: Path, size: int, entries: list[zipfile.ZipInfo]) -> Non
         raise CheckpointError(f"{path} has too many or repeated entries for a checkpoint. {_SAVE_AGAIN}.")
 
 
-def _check_legacy(path: Path, stream: IO[bytes], extra_names: frozenset[str]) -> None:
+def _check_legacy(path: Path, stream: BufferedReader | BytesIO, extra_names: frozenset[str]) -> None:
     first = next((value for _, value in _opcodes(path, stream) if isinstance(value, int) and value > 255), None)
     stream.seek(0)
     if first != _LEGACY_MAGIC:
@@ -160,7 +160,7 @@ def _check_names(path: Path, names: Iterator[str], extra_names: frozenset[str]) 
             )
 
 
-def _pickle_names(path: Path, stream: IO[bytes], count: int) -> Iterator[str]:
+def _pickle_names(path: Path, stream: BufferedReader | BytesIO, count: int) -> Iterator[str]:
     """Dotted names of everything that the next ``count`` pickles of a stream would import."""
     for _ in range(count):
         strings: list[str] = ["", ""]
@@ -175,7 +175,7 @@ def _pickle_names(path: Path, stream: IO[bytes], count: int) -> Iterator[str]:
                 strings = [strings[-1], value]
 
 
-def _opcodes(path: Path, stream: IO[bytes]) -> Iterator[tuple[str, object]]:
+def _opcodes(path: Path, stream: BufferedReader | BytesIO) -> Iterator[tuple[str, object]]:
     try:
         for count, (opcode, value, _) in enumerate(pickletools.genops(stream)):
             if count == MAX_OPCODES:
@@ -185,7 +185,7 @@ def _opcodes(path: Path, stream: IO[bytes]) -> Iterator[tuple[str, object]]:
         raise CheckpointError(f"{path} is truncated or damaged ({printable(error)}). Copy or save it again.") from error
 
 
-def _check_safetensors(path: Path, stream: IO[bytes], size: int) -> None:
+def _check_safetensors(path: Path, stream: BufferedReader | BytesIO, size: int) -> None:
     start = stream.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):

@@ -104,7 +104,7 @@ def test_an_untrained_copy_of_a_network_of_ones_own_is_drawn_the_same_way():
         (lambda: architecture_of("conv2", head="old-meta"), "Choose one of: meta, baseline"),
         (lambda: architecture_of("stack5", image_size=16), "Choose a larger image size"),
         (lambda: decide(torch.zeros(3, 1), "argmax"), "Use 'logit'"),
-        (lambda: Preprocessing(image_size=8, in_channels=1, scaling="unit")(torch.zeros(2, 8, 8)), "0..255"),
+        (lambda: Preprocessing(image_size=8, in_channels=1, scaling="unit")(torch.zeros(8, 8).byte()), "0..255"),
     ],
 )
 def test_a_mistake_is_answered_with_the_choices(call, match):
