@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,15 +78,21 @@ class Browser:
         """Press one key where the focus is, as a person does."""
         self.driver.switch_to.active_element.send_keys(key)
 
+    def downloaded(self, name: str, *, seconds: float = 5.0) -> str:
+        """The text of a file that the page saved, as soon as it is there."""
+        path = self.downloads / name
+        deadline = time.monotonic() + seconds
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return path.read_text(encoding="utf-8")
+
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """Save a picture of the whole page, or of what is in view."""
-        import base64
-
-        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": whole})
+        options: dict[str, Any] = {}
         if whole:
             size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-            clip = {**size, "scale": 1}
-            shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+            options = {"captureBeyondViewport": True, "clip": {**size, "scale": 1}}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", options)
         path.write_bytes(base64.b64decode(shot["data"]))
 
 

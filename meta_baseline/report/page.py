@@ -10,11 +10,12 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from pandas import DataFrame
 
@@ -155,20 +156,12 @@ def render_report(content: ReportContent) -> str:
     Raises:
         ValueError: when the drawing of a figure is not SVG.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        finalize=_finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     sections = _view_sections(content)
     findings = tuple(_view_findings(content.findings, sections))
     checks = tuple(_view_checks(_all_checks(content), sections))
-    return environment.get_template("template.html").render(
+    return _template().render(
         content=content,
         style=Markup(style),
         style_hash=_hash(style),
@@ -185,6 +178,19 @@ def render_report(content: ReportContent) -> str:
         max_rows=MAX_ROWS,
         version=__version__,
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html")
 
 
 def _tell_apart(first: str, second: str) -> tuple[str, str]:

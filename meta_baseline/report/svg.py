@@ -158,7 +158,8 @@ def _attributes(element: ElementTree.Element, ids: dict[str, str]) -> dict[str, 
     given = {_local(key): value for key, value in element.attrib.items() if key not in (_HREF, "style")}
     for declaration in element.get("style", "").split(";"):
         key, _, value = declaration.partition(":")
-        given[key.strip()] = value.strip()
+        if key.strip() in _PRESENTATION:
+            given[key.strip()] = value.strip()
     passed: dict[str, str] = {}
     for key, value in given.items():
         cleaned = _clean_value(key, value, ids)

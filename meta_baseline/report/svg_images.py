@@ -1,4 +1,4 @@
-"""Make the pictures inside a figure small: a scatter of a thousand dots is one, and they are most of a report's bytes."""
+"""Make the pictures inside a figure small: a scatter of many dots is one, and they are most of a report's bytes."""
 
 from __future__ import annotations
 

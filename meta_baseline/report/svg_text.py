@@ -28,8 +28,13 @@ _TIGHT = 0.1
 
 @contextmanager
 def marked_anchors(figure: Figure) -> Iterator[None]:
-    """While the block runs, every text of the figure carries its horizontal anchor as the id of its SVG group."""
+    """While the block runs, every text of the figure carries its horizontal anchor as the id of its SVG group.
+
+    The figure is laid out once, on entry; drawing it inside the block does not lay it out again.
+    """
     figure.draw_without_rendering()  # makes the tick labels
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
     texts = [artist for artist in figure.findobj() if isinstance(artist, Text)]
     before = [text.get_gid() for text in texts]
     for text in texts:
@@ -37,6 +42,7 @@ def marked_anchors(figure: Figure) -> Iterator[None]:
     try:
         yield
     finally:
+        figure.set_layout_engine(layout)
         for text, gid in zip(texts, before, strict=True):
             text.set_gid(gid)  # pyright: ignore[reportArgumentType]  # None is how it was
 

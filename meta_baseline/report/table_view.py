@@ -54,7 +54,7 @@ def view_table(frame: pd.DataFrame) -> TableView:
     cells: list[list[Cell]] = []
     for position, name in enumerate(frame.columns):
         values = list(shown.iloc[:, position])
-        text = " ".join(str(part) for part in name) if isinstance(name, tuple) else str(name)
+        text = " ".join(str(part) for part in name).strip() if isinstance(name, tuple) else str(name)
         numeric = _is_numeric(values)
         columns.append(Column(label=_label(text), name=text, numeric=numeric))
         cells.append(_number_cells(values) if numeric else [_text_cell(value) for value in values])
@@ -78,8 +78,10 @@ def _number_cells(values: list[Any]) -> list[Cell]:
     numbers_ = [math.nan if _is_missing(value) else float(value) for value in values]
     # Counts turn into floats where one is missing; they are still shown as counts.
     holds_counts = all(isinstance(value, numbers.Integral) or _is_missing(value) for value in values)
-    decimals = 0 if holds_counts or _are_counts_with_gaps(numbers_) else choose_decimals(numbers_)
-    return [_number_cell(value, decimals) for value in numbers_]
+    if holds_counts or _are_counts_with_gaps(numbers_):
+        return [_number_cell(value, 0, ".0f") for value in numbers_]
+    decimals = choose_decimals(numbers_)
+    return [_number_cell(value, decimals, ".6g") for value in numbers_]
 
 
 def _are_counts_with_gaps(values: list[float]) -> bool:
@@ -87,11 +89,11 @@ def _are_counts_with_gaps(values: list[float]) -> bool:
     return len(present) < len(values) and all(value == int(value) for value in present)
 
 
-def _number_cell(value: float, decimals: int) -> Cell:
+def _number_cell(value: float, decimals: int, exact_format: str) -> Cell:
     text = format_number(value, decimals)
     if math.isnan(value):
         return Cell(text=text, value="NaN")
-    exact = ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else f"{value:.6g}"
+    exact = ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else format(value, exact_format)
     return Cell(text=text, value=None if exact == text else exact)
 
 

@@ -29,19 +29,19 @@ def slugify(text: str) -> str:
 
 
 def choose_decimals(values: Sequence[float]) -> int:
-    """Decimals, in [0, 4], that give the largest value three significant digits and nearly all values two.
+    """Decimals, in [0, 4], that give the largest value three significant digits and most values two.
 
     One number for a whole column, so that its decimal points stand below each other.
     """
     sizes = sorted(abs(value) for value in values if math.isfinite(value) and value != 0)
     if not sizes:
         return 0
-    largest, small = _exponent(sizes[-1]), _exponent(sizes[len(sizes) // 10])
+    largest, small = _exponent(sizes[-1]), _exponent(sizes[len(sizes) // 4])
     return min(max(2 - largest, 1 - small, 0), 4)
 
 
 def format_number(value: float, decimals: int) -> str:
-    """The number with a true minus sign; scientific where ``decimals`` would show a small one as zero.
+    """The number with a true minus sign; scientific when huge, or where ``decimals`` would show it as zero.
 
     Thousands are set apart by a narrow space from five digits on; an undefined value is a dash.
     """
@@ -50,7 +50,7 @@ def format_number(value: float, decimals: int) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     size = abs(value)
-    if size >= 1e7 or 0 < size < 0.5 * 10**-decimals:
+    if size >= 1e9 or 0 < size < 0.5 * 10**-decimals:
         mantissa, exponent = f"{size:.1e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
     else:
