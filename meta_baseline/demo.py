@@ -104,9 +104,11 @@ def _train(recipe: Recipe, output_dir: Path, key: str, progress: Progress, say: 
 
 
 def _write_stimuli(folder: Path, seed: int, progress: Progress) -> None:
+    images = folder / f"results_{ANALYSED_TASK}" / "test"
+    images.mkdir(parents=True)
     write_svrt_folder(
+        images,
         ANALYSED_TASK,
-        folder,
         num_images=NUM_IMAGES,
         split="test",
         seed=seed,

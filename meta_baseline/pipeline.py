@@ -50,9 +50,7 @@ class StudyResult:
     failures: dict[str, str]
 
 
-def run_study(
-    study: Study, *, argv: Sequence[str] = (), progress: Progress, say: Callable[[str], None]
-) -> StudyResult:
+def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say: Callable[[str], None]) -> StudyResult:
     """Check the inputs, run the analyses that are not there yet, and write the report.
 
     Raises:

@@ -89,8 +89,8 @@ def read_inputs(study: Study) -> StudyInputs:
         CheckpointError: a checkpoint is missing, damaged, unsafe or of no known network.
         StimulusError: the data folder is missing, empty, one-sided or undecodable.
     """
-    meta = load_network(study.meta_model, input_scaling=study.meta_input_scaling)
-    baseline = load_network(study.baseline_model, input_scaling=study.baseline_input_scaling)
+    meta = load_network(study.meta_model, input_scaling=study.meta_input_scaling, condition="meta")
+    baseline = load_network(study.baseline_model, input_scaling=study.baseline_input_scaling, condition="baseline")
     meta_initial = _load_initial(study.meta_model, meta)
     baseline_initial = _load_initial(study.baseline_model, baseline)
     hashes = {"meta": meta.provenance.sha256, "baseline": baseline.provenance.sha256}

@@ -22,7 +22,9 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_analyses_never_load_matplotlib():
     modules = "weight_analysis, activation_analysis, sparse_autoencoders, probing, behaviour"
-    code = f"import sys; from meta_baseline import {modules}; print('matplotlib' in sys.modules, 'numba' in sys.modules)"
+    code = (
+        f"import sys; from meta_baseline import {modules}; print('matplotlib' in sys.modules, 'numba' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert ran.stdout.strip() == "False False"
 
