@@ -84,7 +84,7 @@ class _Walk:
     """Lists folders without ever leaving ``root``."""
 
     root: Path
-    skipped_links: list[Path] = field(default_factory=list)
+    skipped_links: dict[Path, None] = field(default_factory=dict)
 
     def entries(self, folder: Path) -> Iterator[tuple[Path, bool]]:
         """Paths in a folder, by name, each with whether it is a folder; files are regular files."""
@@ -96,7 +96,7 @@ class _Walk:
         for entry in found:
             path = Path(entry.path)
             if entry.is_symlink() and not path.resolve().is_relative_to(self.root):
-                self.skipped_links.append(path)
+                self.skipped_links[path] = None
             elif entry.is_dir():
                 yield path, True
             elif entry.is_file():
@@ -222,4 +222,4 @@ def _describe(sets: list[ImageSet]) -> str:
 def _mention_links(walk: _Walk) -> str:
     if not walk.skipped_links:
         return ""
-    return f" (not followed, because it leads out of the folder: {walk.skipped_links[0].name})"
+    return f" (not followed, because it leads out of the folder: {next(iter(walk.skipped_links)).name})"

@@ -1,0 +1,131 @@
+"""``meta-baseline generate`` from the arguments to the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from meta_baseline.commands import generate
+from meta_baseline.console import CommandParser, run_guarded
+from meta_baseline.datasets import read_stimuli
+from meta_baseline.stimuli import generate_image
+
+
+def run(*arguments: str | Path) -> int:
+    parser = CommandParser(prog="meta-baseline")
+    generate.add_parser(parser.add_subparsers(parser_class=CommandParser))
+    options = parser.parse_args(["generate", *map(str, arguments)])
+    return run_guarded(lambda: options.run(options))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_problem_is_written_in_the_svrt_layout_and_read_back(tmp_path: Path):
+    assert run("--problem-number", 1, "--num-images", 20, "--output-dir", tmp_path) == 0
+    folder = tmp_path / "results_problem_1" / "test"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["latents.csv"] + sorted(f"sample_{i % 2}_{i:04d}.png" for i in range(20))
+    with Image.open(folder / "sample_1_0003.png") as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (128, 128))
+        expected = generate_image("svrt1", 1, 0, 3, split="test").image
+        np.testing.assert_array_equal(np.asarray(image), np.repeat(expected[..., np.newaxis], 3, axis=2))
+    stimuli = read_stimuli(tmp_path, 1)
+    assert stimuli.name == "SVRT problem 1, test split"
+    assert len(stimuli.paths) == 20
+    assert {check.verdict for check in stimuli.checks} == {"pass"}
+
+
+def test_an_image_can_be_made_again_from_its_row_of_the_table(tmp_path: Path):
+    assert (
+        run("--task", "random_color", "--num-images", 12, "--seed", 9, "--identities", 3, "--output-dir", tmp_path) == 0
+    )
+    folder = tmp_path / "results_random_color" / "test"
+    for row in pd.read_csv(folder / "latents.csv").itertuples():
+        again = generate_image("random_color", row.label, row.seed, row.index, row.identity, split="test")
+        with Image.open(folder / row.file) as image:
+            np.testing.assert_array_equal(np.asarray(image), again.image)
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path: Path):
+    for workers in (1, 2):
+        options = ("--task", "irregular", "lines", "--num-images", 520, "--image-size", 32, "--split", "train")
+        assert run(*options, "--workers", workers, "--output-dir", tmp_path / str(workers)) == 0
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert len(contents(tmp_path / "1")) > 1000
+
+
+def test_what_is_there_already_is_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = ("--task", "open", "--num-images", 4, "--output-dir", tmp_path)
+    assert run(*options) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    assert run(*options) == 0
+    assert "Already there" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+
+
+def test_other_stimuli_are_kept_unless_they_may_be_moved_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = ("--task", "open", "--num-images", 4, "--output-dir", tmp_path)
+    assert run(*options) == 0
+    before = contents(tmp_path / "results_open" / "test")
+    assert run(*options, "--seed", 1) == 5
+    assert "test holds other files" in capsys.readouterr().err
+    assert contents(tmp_path / "results_open" / "test") == before
+    assert run(*options, "--seed", 1, "--overwrite") == 0
+    assert contents(tmp_path / "results_open" / "test") != before
+    assert contents(tmp_path / "results_open" / "test.replaced-1") == before
+    assert len(read_stimuli(tmp_path).paths) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--problem-number", 2), 2, "SVRT problem 2 cannot be generated yet. Problems that can be generated: 1."),
+        (("--problem-number", 77), 2, "No SVRT problem 77"),
+        (("--task", "circles"), 2, "No task 'circles'"),
+        (("--task", "open", "open"), 2, "named twice"),
+        (("--task", "open", "--num-images", 5), 2, "even number"),
+        (("--task", "open", "--image-size", 999), 2, "images of 999 px"),
+        (("--task", "open", "--identities", 0), 2, "0 identities"),
+        (("--task", "open", "--workers", 0), 2, "0 workers"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_write_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str | int, ...], code: int, message: str
+):
+    assert run(*map(str, arguments), "--output-dir", tmp_path / "out") == code
+    errors = capsys.readouterr().err
+    assert message in errors.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_problem_and_a_task_cannot_both_be_asked_for(capsys: pytest.CaptureFixture[str]):
+    for arguments in ((), ("--task", "open", "--problem-number", "1")):
+        with pytest.raises(SystemExit) as ending:
+            run(*arguments)
+        assert ending.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_exit_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("")
+    assert run("--task", "open", "--output-dir", tmp_path / "file" / "out") == 4
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import meta_baseline.stimuli as stimuli
+
+    def interrupted(folder: Path, *_: object, **__: object) -> None:
+        (folder / "sample_0_0000.png").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stimuli, "write_svrt_folder", interrupted)
+    assert run("--task", "open", "--output-dir", tmp_path) == 130
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
