@@ -54,7 +54,8 @@ class ReportTable:
 class ReportSection:
     """One analysis: what it asks, what came out in one sentence, and what that rests on.
 
-    ``findings`` are those of this analysis; one that is also in ``ReportContent.findings`` links here from the top.
+    ``findings`` are those of this analysis; one that is also in ``ReportContent.findings`` links here from the top,
+    and one whose sentence is part of ``answer`` is not said again.
     """
 
     slug: str
@@ -229,7 +230,7 @@ def _view_sections(content: ReportContent) -> tuple[_SectionView, ...]:
 
 
 def _further(section: ReportSection) -> tuple[Finding, ...]:
-    return tuple(finding for finding in section.findings if finding.sentence != section.answer)
+    return tuple(finding for finding in section.findings if finding.sentence not in section.answer)
 
 
 def _view_figure(figure: ReportFigure, number: int) -> _FigureView:

@@ -182,14 +182,16 @@ def _clean_value(key: str, value: str, ids: dict[str, str]) -> str:
         return ""
     if key in _GEOMETRY:
         value = _NO_ROTATION.sub("", value)
-        return re.sub(r"\s+", " ", _LONG_NUMBER.sub(_shorten, value)).strip()
+        # A factor is multiplied by a size that is not known here, so it keeps all its digits.
+        value = value if "matrix" in value or "scale" in value else _LONG_NUMBER.sub(_shorten, value)
+        return re.sub(r"\s+", " ", value).strip()
     return "currentColor" if value.lower() == INK else value
 
 
 def _shorten(match: re.Match[str]) -> str:
-    """Hundredths of a point are beyond what a screen or a printer shows; small factors keep four decimals."""
+    """Hundredths of a point are beyond what a screen or a printer shows."""
     number = float(match[0])
-    return f"{round(number, 2 if abs(number) >= 1 else 4):g}"
+    return f"{round(number, 2):g}" if abs(number) >= 1 else f"{number:.4g}"
 
 
 def _local(tag: str) -> str:
