@@ -21,6 +21,8 @@ from meta_baseline.errors import MetaBaselineError
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger("meta_baseline")
+# Without a handler of its own, Python would print errors and their tracebacks to stderr while no log file is set up.
+_LOG.addHandler(logging.NullHandler())
 
 
 class Terminated(BaseException):
