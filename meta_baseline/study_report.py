@@ -70,6 +70,7 @@ def _build_section(analysis: Analysis, result: Result) -> ReportSection:
         figures=tuple(figures),
         tables=tuple(tables),
         checks=result.checks,
+        findings=result.findings,
     )
 
 
