@@ -30,6 +30,9 @@ from scipy import special, stats
 from meta_baseline.errors import UsageError
 from meta_baseline.statistics import Interval
 
+LEVEL = 0.95
+"""Of every interval, where none is asked for."""
+
 FEWEST_IMAGES = 4
 """Unbiased estimates divide by N (N - 3)."""
 
@@ -122,7 +125,16 @@ def partial_cka(first: Float[ndarray, "N N"], second: Float[ndarray, "N N"], con
     Only what is proportional to the input geometry goes; a layer that weighs the pixels differently keeps the rest.
     """
     pairs = ((first, second), (first, confound), (second, confound))
-    return float(_partial(*(np.asarray(debiased_cka(*pair)) for pair in pairs)))
+    return float(partial_out(*(np.asarray(debiased_cka(*pair)) for pair in pairs)))
+
+
+def partial_out(
+    cross: Float[ndarray, "*G"], with_first: Float[ndarray, "*G"], with_second: Float[ndarray, "*G"]
+) -> Float[ndarray, "*G"]:
+    """``partial_cka`` from the three debiased CKAs: of the two layers, and of each with the confound."""
+    left = (1 - with_first**2) * (1 - with_second**2)
+    # A layer whose geometry is the confound's has nothing left to compare.
+    return (cross - with_first * with_second) / np.sqrt(np.where(left > 1e-12, left, np.nan))
 
 
 def cka_interval(
@@ -131,7 +143,7 @@ def cka_interval(
     *,
     confound: Float[ndarray, "N N"] | None = None,
     groups: Int[ndarray, " N"] | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
     """Interval of ``debiased_cka`` (of ``partial_cka`` with a confound) over images, by a delete-group jackknife.
 
@@ -167,7 +179,7 @@ def cka_interval(
         with_first, with_second = (
             _ratio(_hsic_leaving_out(layers[i], layers[2], block), norms[i], norms[2]) for i in (0, 1)
         )
-        left_out = _partial(left_out, with_first, with_second)
+        left_out = partial_out(left_out, with_first, with_second)
         value = partial_cka(first, second, confound)
     method = f"jackknife over {len(sizes)} {unit}"
     if not (math.isfinite(value) and bool(np.isfinite(left_out).all())):
@@ -281,14 +293,6 @@ def _ratio(
 ) -> Float[ndarray, " G"]:
     product = first * second
     return cross / np.sqrt(np.where(product > 0, product, np.nan))
-
-
-def _partial(
-    cross: Float[ndarray, "*G"], with_first: Float[ndarray, "*G"], with_second: Float[ndarray, "*G"]
-) -> Float[ndarray, "*G"]:
-    left = (1 - with_first**2) * (1 - with_second**2)
-    # A layer whose geometry is the confound's has nothing left to compare.
-    return (cross - with_first * with_second) / np.sqrt(np.where(left > 1e-12, left, np.nan))
 
 
 def _jackknife_error(value: float, left_out: Float[ndarray, " G"], sizes: Int[ndarray, " G"]) -> float:

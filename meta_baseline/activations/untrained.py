@@ -20,7 +20,7 @@ from meta_baseline.datasets import Stimuli, StimulusDataset
 from meta_baseline.models import prepare_images, recalibrate_batch_norm, untrained_copy
 
 NUM_CALIBRATION_IMAGES = 256
-_CALIBRATION_BATCH = 64
+_CALIBRATION_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,104 @@
+"""The measurements as estimates: each number with its interval, its control, its unit and n."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from meta_baseline.representations.agreement import MatchedLayer
+from meta_baseline.representations.facts import RepresentationFacts
+from meta_baseline.results import Estimate
+from meta_baseline.similarity import LEVEL
+
+
+def list_estimates(facts: RepresentationFacts) -> tuple[Estimate, ...]:
+    """Every number that may be cited, named like ``conv3.cka.meta_baseline``."""
+    return (*(e for layer in facts.matched for e in _of_pair(layer)), *_of_layers(facts))
+
+
+def _of_pair(layer: MatchedLayer) -> Iterator[Estimate]:
+    role = layer.role
+    pairs = len(layer.controls)
+    control = f"untrained networks, mean of {pairs} pair{'s' if pairs > 1 else ''}" if pairs else ""
+
+    def descriptive(name: str, label: str, value: float, measure: str = "", unit: str = "") -> Estimate:
+        few = name in ("procrustes", "rank_agreement")
+        reference = layer.control(measure)[0] if measure and pairs else None
+        return Estimate(
+            name=f"{role}.{name}",
+            label=f"{label} in {role}",
+            value=value,
+            unit=unit,
+            reference=reference,
+            reference_label=control if reference is not None else "",
+            n=layer.num_images_distances if few else layer.num_images,
+            n_unit="images",
+        )
+
+    for name, label, value, low, high, measure in (
+        ("cka.meta_baseline", "debiased CKA of meta and baseline", layer.cka, layer.cka_low, layer.cka_high, "cka"),
+        (
+            "partial_cka.meta_baseline",
+            "debiased CKA of meta and baseline, pixels taken out,",
+            layer.partial_cka,
+            layer.partial_low,
+            layer.partial_high,
+            "partial_cka",
+        ),
+    ):
+        reference = layer.control(measure)[0]
+        yield Estimate(
+            name=f"{role}.{name}",
+            label=f"{label} in {role}",
+            value=value,
+            low=low,
+            high=high,
+            level=LEVEL,
+            interval=layer.interval,
+            reference=reference if pairs else None,
+            reference_label=control,
+            n=layer.num_images,
+            n_unit="images",
+        )
+    yield descriptive("biased_cka.meta_baseline", "biased CKA of meta and baseline", layer.biased_cka, "biased_cka")
+    yield descriptive("procrustes", "Procrustes angle of meta and baseline", layer.procrustes, "procrustes", "radians")
+    yield descriptive("rank_agreement", "RSA (Spearman) of meta and baseline", layer.rank_agreement, "rank_agreement")
+    for name, label, value in (
+        ("cka.meta_pixels", "debiased CKA of meta and pixels", layer.pixels_meta),
+        ("cka.baseline_pixels", "debiased CKA of baseline and pixels", layer.pixels_baseline),
+        ("cka.meta_untrained", "debiased CKA of meta and untrained networks", layer.meta_untrained),
+        ("cka.baseline_untrained", "debiased CKA of baseline and untrained networks", layer.baseline_untrained),
+        ("cka.meta_initial", "debiased CKA of meta and its own step 0", layer.meta_initial),
+        ("cka.baseline_initial", "debiased CKA of baseline and its own step 0", layer.baseline_initial),
+    ):
+        if math.isfinite(value):
+            yield descriptive(name, label, value)
+
+
+def _of_layers(facts: RepresentationFacts) -> Iterator[Estimate]:
+    measures = (
+        ("zero_fraction", "share of zeros", "fraction of values", facts.num_images),
+        ("num_dead", "dead channels", "channels", facts.num_images),
+        ("participation_ratio", "effective dimensions", "dimensions", facts.num_images_similarity),
+        ("separability", "class separability d'", "sd within a class", facts.num_images),
+    )
+    for layer in facts.statistics:
+        if layer.network not in ("meta", "baseline"):
+            continue
+        for measure, label, unit, n in measures:
+            untrained = facts.untrained(layer.role, measure, layer.network)
+            has_interval = measure == "separability"
+            yield Estimate(
+                name=f"{layer.role}.{measure}.{layer.network}",
+                label=f"{label} in {layer.role} of {layer.network}",
+                value=float(getattr(layer, measure)),
+                unit=unit,
+                low=layer.separability_low if has_interval else None,
+                high=layer.separability_high if has_interval else None,
+                level=LEVEL,
+                interval="large-sample interval over left-out images" if has_interval else "",
+                reference=float(untrained.mean()) if len(untrained) else None,
+                reference_label=f"untrained networks, mean of {len(untrained)}" if len(untrained) else "",
+                n=n,
+                n_unit="images",
+            )

@@ -1,0 +1,141 @@
+"""What differs between two networks' activations, in a few sentences with their numbers and controls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from meta_baseline.representations.facts import RepresentationFacts
+from meta_baseline.representations.layer_statistics import LayerStatistics
+from meta_baseline.results import Finding
+
+NOTABLE_RATIO = 1.5
+"""Of effective dimensions, from which a difference is worth a finding."""
+
+_EQUAL = 0.99999
+
+
+def list_findings(facts: RepresentationFacts) -> tuple[Finding, ...]:
+    """The one to three sentences that matter most."""
+    return tuple(_findings(facts))
+
+
+def _findings(facts: RepresentationFacts) -> Iterator[Finding]:
+    if agreement := _agreement_finding(facts):
+        yield agreement
+    if separability := _separability_finding(facts):
+        yield separability
+    if dimensions := _dimension_finding(facts):
+        yield dimensions
+
+
+def _agreement_finding(facts: RepresentationFacts) -> Finding | None:
+    layers = [facts.agreement(role) for role in facts.hidden_roles]
+    layers = [layer for layer in layers if math.isfinite(layer.cka)]
+    if not layers:
+        return None
+    lowest, first = min(layers, key=lambda layer: layer.cka), layers[0]
+    estimates = tuple(f"{layer.role}.cka.meta_baseline" for layer in layers)
+    if lowest.cka > _EQUAL:
+        sentence = (
+            f"Both networks represent the images alike in every layer (lowest CKA {lowest.cka:.5f}): is one file given "
+            "twice?"
+        )
+        return Finding(sentence=sentence, importance=0.95, estimates=estimates)
+    sentence = f"Debiased CKA of the two networks (1: same geometry, 0: unrelated; {lowest.num_images} images) is "
+    if first is not lowest:
+        sentence += f"{first.cka:.2f} in {first.role} and lowest in {lowest.role}, "
+    else:
+        sentence += f"lowest in {lowest.role}, "
+    sentence += f"{lowest.cka:.2f} [{lowest.cka_low:.2f}, {lowest.cka_high:.2f}]"
+    if not lowest.controls:
+        return Finding(sentence=sentence + "; there is no control.", importance=0.3, estimates=estimates)
+    sentence += f", where untrained networks have {lowest.control('cka')[0]:.2f}"
+    if math.isfinite(lowest.partial_cka):
+        sentence += f"; without what the pixels share, {lowest.partial_cka:.2f} is left"
+    less, more = ([layer.role for layer in layers if layer.verdict == verdict] for verdict in ("less", "more"))
+    if any(layer.verdict == "unknown" for layer in layers):
+        return Finding(sentence=sentence + ".", importance=0.3, estimates=estimates)
+    if not less + more:
+        sentence += f". In all {len(layers)} layers this is within what one more pair of untrained networks could show."
+        return Finding(sentence=sentence, importance=0.4, estimates=estimates)
+    parts = [f"{word} alike in {', '.join(roles)}" for word, roles in (("less", less), ("more", more)) if roles]
+    sentence += (
+        f". Beyond the band of untrained pairs, the two are {' and '.join(parts)} ({len(layers)} layers judged)."
+    )
+    return Finding(sentence=sentence, importance=0.7, estimates=estimates)
+
+
+def _separability_finding(facts: RepresentationFacts) -> Finding | None:
+    best: dict[str, LayerStatistics] = {}
+    for network in ("meta", "baseline"):
+        layers = [facts.layer(network, role) for role in facts.hidden_roles]
+        known = [layer for layer in layers if layer is not None and math.isfinite(layer.separability)]
+        if not known:
+            return None
+        best[network] = max(known, key=lambda layer: layer.separability)
+    controls = np.concatenate([facts.untrained(role, "separability") for role in facts.hidden_roles])
+    untrained = float(np.nanmax(controls)) if np.isfinite(controls).any() else math.nan
+    estimates = tuple(f"{layer.role}.separability.{network}" for network, layer in best.items())
+    meta, baseline = best["meta"], best["baseline"]
+    numbers = f"{_separation(meta)} of the meta and {_separation(baseline)} of the baseline network"
+    control = f"the best layer of any untrained network reaches {untrained:.1f}"
+    if max(meta.separability_low, baseline.separability_low) <= untrained:
+        sentence = (
+            "In no layer of either network do the class means lie clearly further apart than in an untrained one: at "
+            f"most {numbers} (images left out); {control}."
+        )
+        return Finding(sentence=sentence, importance=0.5, estimates=estimates)
+    apart = meta.separability_low > baseline.separability_high or baseline.separability_low > meta.separability_high
+    sentence = (
+        f"Read linearly from channel means, the classes lie furthest apart in {numbers} (images left out); {control}."
+    )
+    return Finding(sentence=sentence, importance=0.7 if apart else 0.4, estimates=estimates)
+
+
+def _dimension_finding(facts: RepresentationFacts) -> Finding | None:
+    ratios: dict[str, float] = {}
+    for role in facts.hidden_roles:
+        meta, baseline = (facts.layer(network, role) for network in ("meta", "baseline"))
+        if meta is not None and baseline is not None:
+            ratio = meta.participation_ratio / baseline.participation_ratio
+            if math.isfinite(ratio) and ratio > 0:
+                ratios[role] = abs(math.log(ratio))
+    if not ratios or max(ratios.values()) < math.log(NOTABLE_RATIO):
+        return None
+    role = max(ratios, key=lambda name: ratios[name])
+    meta, baseline = facts.layer("meta", role), facts.layer("baseline", role)
+    assert meta is not None and baseline is not None
+    untrained = facts.untrained(role, "participation_ratio")
+    sentence = (
+        f"The two differ most in dimension in {role}: activations vary along {_count(meta.participation_ratio)} "
+        f"effective dimensions in the meta and {_count(baseline.participation_ratio)} in the baseline network "
+        f"(untrained {_counts(untrained)}), with {_dead(meta)} and {_dead(baseline)} channels dead."
+    )
+    names = [
+        f"{role}.{measure}.{network}"
+        for measure in ("participation_ratio", "num_dead")
+        for network in ("meta", "baseline")
+    ]
+    return Finding(sentence=sentence, importance=0.4, estimates=tuple(names))
+
+
+def _separation(layer: LayerStatistics) -> str:
+    return f"{layer.role} (d' = {layer.separability:.1f} [{layer.separability_low:.1f}, {layer.separability_high:.1f}])"
+
+
+def _count(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def _counts(values: Float[ndarray, " S"]) -> str:
+    low, high = (_count(float(value)) for value in (np.nanmin(values), np.nanmax(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _dead(layer: LayerStatistics) -> str:
+    return f"{layer.num_dead} of {layer.num_channels}"
