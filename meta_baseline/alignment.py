@@ -28,6 +28,12 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 
 Array = np.ndarray
 
+LEAST_GAIN = 1e-3
+"""A layer is reordered only when that raises its part of the objective by this share.
+
+One mistaken pair in 1024 units costs more; unrelated networks would go on exchanging equally bad assignments.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PermutedAxis:
@@ -211,8 +217,8 @@ def match_weights(
             gains = problem.unit_similarities(role, best)
             found = linear_sum_assignment(gains, maximize=True)[1]
             units = np.arange(len(found))
-            # Assignments of equal value must not be exchanged for ever; float32 sums are good to about 1e-6.
-            if gains[units, found].sum() > gains[units, best[role]].sum() + 1e-6 * len(found):
+            value, reached = gains[units, found].sum(), gains[units, best[role]].sum()
+            if value > reached + LEAST_GAIN * max(abs(reached), 1e-3 * len(found)):
                 best[role] = found
                 pending |= problem.neighbours(role)
     return Alignment(
@@ -243,6 +249,7 @@ class _Problem:
         self.num_units = {role: num for role, num in units.items() if role in read and other_units.get(role) == num}
         self.fixed = {layer.role: "not compared" for layer in chains[1] if layer.role not in self.num_units}
         self.fixed |= specs[0].fixed | specs[1].fixed
+        self._halves: dict[tuple[str, str], tuple[Array | None, Array]] = {}
 
     def neighbours(self, role: str) -> set[str]:
         """Movable layers whose best assignment depends on this one's."""
@@ -253,33 +260,52 @@ class _Problem:
         """Cosine of all scaled weights; the objective without the gains, which are alike in any two networks."""
         found = possible = 0.0
         for role, first in self._meta.items():
-            weight, _ = self._permuted(role, permutations)
+            weight = self._permuted_weight(role, permutations)
             found += float(np.vdot(first.weight, weight))
             possible += float(np.linalg.norm(first.weight) * np.linalg.norm(weight))
         return found / possible if possible else float("nan")
 
     def unit_similarities(self, role: str, permutations: Mapping[str, Array]) -> Array:
         """[U, U] what pairing a unit of the meta network with one of the baseline's adds, the other layers kept."""
-        others = {name: permutation for name, permutation in permutations.items() if name != role}
-        num, following = self.num_units[role], self._after.get(role)
-        total = np.zeros((num, num), dtype=np.float32)
-        if (own := self._meta.get(role)) is not None:
-            weight, vectors = self._permuted(role, others)
-            total += own.weight.reshape(num, -1) @ weight.reshape(num, -1).T + own.vectors @ vectors.T
-        if following is not None and (readers := self._meta.get(following)) is not None:
-            weight, _ = self._permuted(following, others)
-            total += _by_input(readers.weight, num) @ _by_input(weight, num).T
-        return total.astype(np.float64)
+        before, after = self._before.get(role), self._after.get(role)
+        total = np.zeros((self.num_units[role], self.num_units[role]))
+        if role in self._meta:
+            total += self._half("own weights", role, None if before is None else permutations.get(before))
+        if after is not None and after in self._meta:
+            total += self._half("weights that read it", role, permutations.get(after))
+        return total
 
-    def _permuted(self, role: str, permutations: Mapping[str, Array]) -> tuple[Array, Array]:
-        weight, vectors = self._baseline[role].weight, self._baseline[role].vectors
-        previous = self._before.get(role)
-        if previous is not None and previous in permutations:
-            block = weight.shape[1] // len(permutations[previous])
-            weight = np.take(weight, expand_permutation(permutations[previous], block), axis=1)
-        if role in permutations:
-            weight, vectors = weight[permutations[role]], vectors[permutations[role]]
-        return weight, vectors
+    def _half(self, half: str, role: str, permutation: Array | None) -> Array:
+        # Each half depends on one neighbouring layer only, and most neighbours stay as they are.
+        known = self._halves.get((half, role))
+        if known is None or known[0] is not permutation:
+            compare = self._compare_own if half == "own weights" else self._compare_readers
+            known = permutation, compare(role, permutation)
+            self._halves[half, role] = known
+        return known[1]
+
+    def _compare_own(self, role: str, inputs: Array | None) -> Array:
+        one, other = self._meta[role], self._baseline[role]
+        weight = _reordered_inputs(other.weight, inputs)
+        num = len(weight)
+        return one.weight.reshape(num, -1) @ weight.reshape(num, -1).T + one.vectors @ other.vectors.T
+
+    def _compare_readers(self, role: str, readers: Array | None) -> Array:
+        one, other = self._meta[self._after[role]].weight, self._baseline[self._after[role]].weight
+        num = self.num_units[role]
+        return _by_input(one, num) @ _by_input(other if readers is None else other[readers], num).T
+
+    def _permuted_weight(self, role: str, permutations: Mapping[str, Array]) -> Array:
+        before = self._before.get(role)
+        weight = self._baseline[role].weight
+        weight = _reordered_inputs(weight, None if before is None else permutations.get(before))
+        return weight[permutations[role]] if role in permutations else weight
+
+
+def _reordered_inputs(weight: Array, permutation: Array | None) -> Array:
+    if permutation is None:
+        return weight
+    return np.take(weight, expand_permutation(permutation, weight.shape[1] // len(permutation)), axis=1)
 
 
 def _by_input(weight: Array, num_units: int) -> Array:

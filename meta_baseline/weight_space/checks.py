@@ -1,0 +1,108 @@
+"""What limits the conclusions from two networks' weights, and what was made sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from meta_baseline.results import Check, Verdict
+from meta_baseline.weight_space.facts import WeightFacts
+
+LARGE_LOGIT_CHANGE = 1e-3
+"""Relative; reordering the sums of a float32 network changes its logits by about 1e-6."""
+
+
+def list_checks(facts: WeightFacts) -> tuple[Check, ...]:
+    """What limits the conclusions, and what was made sure."""
+    return tuple(check for check in _checks(facts))
+
+
+def _checks(facts: WeightFacts) -> Iterator[Check]:
+    yield _check("weights.one_pair", "note", "One pair of checkpoints is described: no population claim from one pair.")
+    yield _check(
+        "weights.scale",
+        "pass",
+        "Parameters only, running statistics are no weights. Filters before batch norm are compared at equal norm, "
+        "other layers at equal norm as a whole; the norm in use has batch norm folded in.",
+    )
+    yield _initial_check(facts)
+    if facts.damaged:
+        parts = "; ".join(f"{item.role} of the {item.network} network ({item.reason})" for item in facts.damaged)
+        yield _check("weights.finite", "fail", f"Layers with parameters that are not finite are left out: {parts}.")
+    else:
+        yield _check("weights.finite", "pass", "All parameters of both networks are finite.")
+    if uncalibrated := [f"{x.role} ({x.network})" for x in facts.layers if np.isnan(x.values["norm"])]:
+        sentence = f"Batch norm without statistics of images: no norm in use for {', '.join(uncalibrated)}."
+        yield _check("weights.batch_norm", "note", sentence)
+    if facts.relation is None:
+        sentence = "No layer of the two networks can be compared weight by weight; their statistics can."
+        yield _check("weights.matching", "warn", sentence)
+        return
+    yield _identity_check(facts)
+    yield _matching_check(facts)
+    yield _function_check(facts)
+
+
+def _initial_check(facts: WeightFacts) -> Check:
+    unknown = [name for name, known in zip(("meta", "baseline"), facts.initial_known) if not known]
+    if unknown:
+        whose = "either network" if len(unknown) == 2 else f"the {unknown[0]} network"
+        sentence = (
+            f"Step 0 of {whose} is unknown: how far training moved it, and how much of a likeness or difference was "
+            "there from the start, cannot be assessed. Fresh initialisations of this package's scheme (Kaiming, "
+            "fan-in) are the control."
+        )
+        return _check("weights.initialisation", "warn", sentence)
+    if facts.initial_shared:
+        sentence = (
+            "Both networks started from the same weights: units are expected to keep their order, and a likeness after "
+            "matching is in part that of the common start."
+        )
+        return _check("weights.initialisation", "note", sentence)
+    sentence = "Step 0 is known and differs: part of every difference was there before training."
+    return _check("weights.initialisation", "note", sentence)
+
+
+def _identity_check(facts: WeightFacts) -> Check:
+    assert facts.relation is not None
+    layers = facts.relation.layers
+    if len(facts.equal_roles) == len(layers):
+        sentence = "Both networks have equal parameters in every comparable layer; the same file may be given twice."
+        return _check("weights.identical", "fail", sentence)
+    if all(layer.cosine_aligned > 1 - 1e-5 for layer in layers):
+        sentence = "The networks are equal up to the order of their units and the size of their filters."
+        return _check("weights.identical", "fail", sentence)
+    if facts.equal_roles:
+        sentence = f"Equal to the last bit in both networks, as if frozen or copied: {', '.join(facts.equal_roles)}."
+        return _check("weights.identical", "warn", sentence)
+    return _check("weights.identical", "pass", "The two networks differ in every comparable layer.")
+
+
+def _matching_check(facts: WeightFacts) -> Check:
+    assert facts.relation is not None
+    alignment, moved = facts.relation.alignment, facts.relation.moved_fraction
+    if not alignment.permutations:
+        sentence = "No hidden layer can be reordered, so units were compared in the order in which they are stored."
+        return _check("weights.matching", "note", sentence)
+    if not alignment.converged or not all(control.alignment.converged for control in facts.controls):
+        sentence = f"Weight matching stopped after {alignment.num_sweeps} sweeps before it came to rest."
+        return _check("weights.matching", "warn", sentence)
+    sentence = f"Units of {', '.join(alignment.permutations)} were matched by their weights; {moved:.0%} changed place."
+    return _check("weights.matching", "pass", sentence)
+
+
+def _function_check(facts: WeightFacts) -> Check:
+    change = facts.logit_change
+    if np.isnan(change):
+        sentence = "Whether reordering keeps the function could not be tried: no finite logits on inputs of known size."
+        return _check("weights.function_kept", "warn", sentence)
+    words = f"logits on random inputs change by at most {change:.0e} of the largest"
+    if change > LARGE_LOGIT_CHANGE:
+        sentence = f"Reordering units changes the baseline's function ({words}); matched numbers do not describe it."
+        return _check("weights.function_kept", "fail", sentence)
+    return _check("weights.function_kept", "pass", f"Reordering units keeps the baseline's function: {words}.")
+
+
+def _check(code: str, verdict: Verdict, sentence: str) -> Check:
+    return Check(code=code, verdict=verdict, sentence=sentence)

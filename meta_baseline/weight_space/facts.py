@@ -1,0 +1,108 @@
+"""Everything that was measured of two networks' weights, before anything is said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from meta_baseline.layers import LayerPairing
+from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerWeights:
+    """The statistics of one layer of one network, and of the same layer of untrained networks.
+
+    Attributes:
+        network: "meta" or "baseline".
+        form: how weights were scaled for all statistics but the norms; see ``alignment.ScaledLayer``.
+        values: by name of ``layer_statistics.STATISTICS``; NaN where a statistic does not exist.
+        initial: the same of the network's own step 0; empty when that is unknown.
+        untrained: [S] the same of each fresh initialisation.
+        survival, untrained_survival: [B], [S, B] share of weights with |w| / rms above each magnitude edge.
+        singular_values, untrained_singular_values: [R], [S, R] of the scaled weights, in falling order.
+    """
+
+    role: str
+    network: str
+    shape: tuple[int, ...]
+    form: str
+    values: dict[str, float]
+    initial: dict[str, float]
+    untrained: dict[str, Float[np.ndarray, " S"]]
+    survival: Float[np.ndarray, " B"]
+    untrained_survival: Float[np.ndarray, "S B"]
+    singular_values: Float[np.ndarray, " R"]
+    untrained_singular_values: Float[np.ndarray, "S R"]
+
+    @property
+    def num_weights(self) -> int:
+        """Weights in the layer, biases not counted."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotCompared:
+    """A layer or parameter that was left out of a comparison; ``network`` is "meta", "baseline" or "both"."""
+
+    role: str
+    network: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFacts:
+    """Two networks' weights side by side.
+
+    Attributes:
+        pairing: which layers correspond.
+        layers: the statistics of every layer of both networks, with those of untrained networks.
+        relation: meta network and matched baseline; None when no layer is comparable.
+        controls: pairs of untrained networks that were matched the same way.
+        projections: joint principal components of the units of each comparable layer.
+        displacements: how far training moved each layer; none for a network whose step 0 is unknown.
+        displacement_cosines: by role, whether training moved both networks alike; empty unless they share step 0.
+        not_compared: layers and parameters that were left out of some comparison, with the reason.
+        damaged: those of them whose parameters are not finite.
+        equal_roles: comparable layers whose parameters are equal to the last bit.
+        initial_known: whether step 0 is known of the meta, and of the baseline network.
+        initial_shared: both networks started from the same parameters.
+        logit_change: largest change of a logit by reordering the baseline, relative to the largest logit; NaN when
+            it could not be tried.
+        magnitude_edges: [B] of ``LayerWeights.survival``, in units of the layer's root mean square.
+    """
+
+    pairing: LayerPairing
+    layers: tuple[LayerWeights, ...]
+    relation: NetworkRelation | None
+    controls: tuple[NetworkRelation, ...]
+    projections: tuple[LayerProjection, ...]
+    displacements: tuple[LayerDisplacement, ...]
+    displacement_cosines: dict[str, float]
+    not_compared: tuple[NotCompared, ...]
+    damaged: tuple[NotCompared, ...]
+    equal_roles: tuple[str, ...]
+    initial_known: tuple[bool, bool]
+    initial_shared: bool
+    logit_change: float
+    magnitude_edges: Float[np.ndarray, " B"]
+
+    def of(self, role: str, network: str) -> LayerWeights | None:
+        """The statistics of one layer of one network, None where it was left out."""
+        return next((layer for layer in self.layers if (layer.role, layer.network) == (role, network)), None)
+
+    def num_units(self, role: str, network: str = "meta") -> int:
+        """Units of one layer of one network; 0 where it was left out."""
+        layer = self.of(role, network)
+        return layer.shape[0] if layer else 0
+
+    def num_weights(self, role: str, network: str = "meta") -> int:
+        """Weights of one layer of one network; 0 where it was left out."""
+        layer = self.of(role, network)
+        return layer.num_weights if layer else 0
+
+    def control_cosines(self, role: str) -> Float[np.ndarray, " Q"]:
+        """Cosine of one layer in every matched pair of untrained networks."""
+        return np.array([control.by_role(role).cosine_aligned for control in self.controls])

@@ -1,0 +1,123 @@
+"""What differs between two networks' weights, in a few sentences with their numbers and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from meta_baseline.results import Finding
+from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
+from meta_baseline.weight_space.relations import FEWEST_UNITS, pool_by_units
+
+MANY_DEAD = 0.1
+"""Share of dead units in a layer above which they are worth a finding."""
+
+
+def list_findings(facts: WeightFacts) -> tuple[Finding, ...]:
+    """The one to four sentences that matter most."""
+    if facts.relation is not None and len(facts.equal_roles) == len(facts.relation.layers):
+        sentence = "The two networks have equal weights in every layer that can be compared: is one file given twice?"
+        return (Finding(sentence=sentence, importance=0.95, estimates=("network.cosine.unaligned",)),)
+    return tuple(_findings(facts))
+
+
+def _findings(facts: WeightFacts) -> Iterator[Finding]:
+    if facts.relation is not None:
+        yield _likeness_finding(facts)
+    if displaced := _displacement_finding(facts):
+        yield displaced
+    if ranks := _rank_finding(facts):
+        yield ranks
+    if dead := _dead_finding(facts):
+        yield dead
+
+
+def _likeness_finding(facts: WeightFacts) -> Finding:
+    assert facts.relation is not None
+    layers, before, after = facts.relation.layers, facts.relation.cosine_unaligned, facts.relation.cosine_aligned
+    control = [relation.cosine_aligned for relation in facts.controls]
+    rests_on = ("network.cosine.aligned", "network.cosine.unaligned")
+    if facts.initial_shared:
+        along = pool_by_units(
+            [facts.num_units(role) for role in facts.displacement_cosines], list(facts.displacement_cosines.values())
+        )
+        sentence = (
+            f"The two networks still share their common initialisation: their weights have cosine {after:.2f}, and "
+            f"{facts.relation.moved_fraction:.0%} of the units changed place in matching. What training added agrees "
+            f"with cosine {along:.2f} (unrelated directions: 0)."
+        )
+        return Finding(sentence=sentence, importance=0.4, estimates=rests_on)
+    beyond = after > max(control) + 0.01
+    # A layer of one or two units can agree by chance.
+    wide = [layer for layer in layers if layer.num_units >= FEWEST_UNITS] or layers
+    leader = max(wide, key=lambda layer: layer.cosine_aligned - float(facts.control_cosines(layer.role).mean()))
+    verdict = "more alike than" if beyond else "no more alike than"
+    sentence = (
+        f"Once units are matched, the weights of the two networks have cosine {after:.2f} over {len(layers)} layers "
+        f"({before:.2f} before); matching two untrained networks gives {_range(control)}. They are {verdict} "
+        f"untrained networks"
+    )
+    if beyond:
+        untrained = _range(facts.control_cosines(leader.role))
+        sentence += f", most in {leader.role} ({leader.cosine_aligned:.2f}; untrained {untrained})"
+    return Finding(sentence=sentence + ".", importance=0.7 if after > max(control) + 0.05 else 0.4, estimates=rests_on)
+
+
+def _displacement_finding(facts: WeightFacts) -> Finding | None:
+    parts: list[str] = []
+    rests_on: list[str] = []
+    for network in ("meta", "baseline"):
+        own = [layer for layer in facts.displacements if layer.network == network and np.isfinite(layer.displacement)]
+        if not own:
+            continue
+        squares = [layer.displacement**2 for layer in own]
+        total = pool_by_units([facts.num_units(layer.role, network) for layer in own], squares) ** 0.5
+        most = max(own, key=lambda layer: layer.displacement)
+        parts.append(f"the {network} network by {total:.2f} (most in {most.role}: {most.displacement:.2f})")
+        rests_on += [f"{layer.role}.displacement.{network}" for layer in own]
+    if not parts:
+        return None
+    sentence = (
+        f"Relative to the norm of its initial weights, training moved {' and '.join(parts)}; an unrelated set of "
+        "weights would be 1.41 away."
+    )
+    return Finding(sentence=sentence, importance=0.4, estimates=tuple(rests_on))
+
+
+def _rank_finding(facts: WeightFacts) -> Finding | None:
+    pairs = [(facts.of(pair.role, "meta"), facts.of(pair.role, "baseline")) for pair in facts.pairing.pairs]
+    known = [(m, b) for m, b in pairs if m and b and m.shape == b.shape and min(m.shape[0], m.num_weights) > 3]
+    known = [(m, b) for m, b in known if m.values["stable_rank"] > 0 and b.values["stable_rank"] > 0]
+    if not known:
+        return None
+    meta, baseline = max(known, key=lambda pair: abs(np.log(_rank(pair[0]) / _rank(pair[1]))))
+    sentence = (
+        f"In rank the two networks differ most in {meta.role}: stable rank {_rank(meta):.1f} (meta) and "
+        f"{_rank(baseline):.1f} (baseline) of {len(meta.singular_values)}, where untrained layers have "
+        f"{_range(meta.untrained['stable_rank'], 1)}; the largest difference of {len(known)} layers, in one pair."
+    )
+    names = tuple(f"{meta.role}.stable_rank.{network}" for network in ("meta", "baseline"))
+    return Finding(sentence=sentence, importance=0.3, estimates=names)
+
+
+def _dead_finding(facts: WeightFacts) -> Finding | None:
+    dead = [layer for layer in facts.layers if layer.values["dead"] > MANY_DEAD]
+    if not dead:
+        return None
+    parts = ", ".join(f"{layer.values['dead']:.0%} of {layer.role} ({layer.network})" for layer in dead[:4])
+    untrained = max(float(layer.untrained["dead"].max()) for layer in dead)
+    sentence = (
+        f"Many units are dead, with weights or gain next to zero: {parts}; untrained layers have {untrained:.0%}."
+    )
+    names = tuple(f"{layer.role}.dead.{layer.network}" for layer in dead)
+    return Finding(sentence=sentence, importance=0.6, estimates=names)
+
+
+def _rank(layer: LayerWeights) -> float:
+    return layer.values["stable_rank"]
+
+
+def _range(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
+    low, high = f"{np.nanmin(values):.{digits}f}", f"{np.nanmax(values):.{digits}f}"
+    return low if low == high else f"{low} to {high}"
