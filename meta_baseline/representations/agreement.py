@@ -18,6 +18,9 @@ from meta_baseline.representations.control_band import predict_band
 MAX_IMAGES_DISTANCES = 300
 """Images for Procrustes distance and RSA, which cost N^3 and N^2 log N."""
 
+SMALLEST_DIFFERENCE = 0.05
+"""In CKA; below it a layer is not called more or less alike than its control."""
+
 Grams = Mapping[str, Float[ndarray, "N N"]]
 
 
@@ -89,10 +92,15 @@ class MatchedLayer:
 
     @property
     def verdict(self) -> Literal["less", "more", "within", "unknown"]:
-        """How alike meta and baseline are beside untrained pairs: their interval lies below, above or in the band."""
+        """How alike meta and baseline are beside untrained pairs: their interval lies below, above or in the band.
+
+        Differences from the control's mean under .05 count as "within": near 1, bands are thinner than what matters.
+        """
         low, high = self.band("cka")
         if not (math.isfinite(low) and math.isfinite(self.cka_low)):
             return "unknown"
+        if abs(self.cka - self.control("cka")[0]) < SMALLEST_DIFFERENCE:
+            return "within"
         return "less" if self.cka_high < low else "more" if self.cka_low > high else "within"
 
 

@@ -65,11 +65,12 @@ def _controls(facts: RepresentationFacts) -> Iterator[Check]:
     if pairs == 0:
         sentence = "One untrained network makes no pair: CKA stands without its control. Ask for three."
         yield Check(code="activations.untrained", verdict="fail", sentence=sentence)
+    elif not any(math.isfinite(layer.band("cka")[0]) for layer in facts.matched):
+        sentence = "Fewer than three untrained networks: their spread is unknown, and nothing is judged against it."
+        yield Check(code="activations.untrained", verdict="warn", sentence=sentence)
     else:
-        sentence = (
-            f"The control band of CKA is the range of {pairs} pair{'s' if pairs > 1 else ''} of untrained networks."
-        )
-        yield Check(code="activations.untrained", verdict="pass" if pairs >= 3 else "warn", sentence=sentence)
+        sentence = f"CKA is judged against a band predicted from {pairs} pairs of untrained networks."
+        yield Check(code="activations.untrained", verdict="pass", sentence=sentence)
     if facts.shared_initial:
         sentence = (
             "Both networks started from the same weights, the untrained pairs did not: part of the agreement above the "
