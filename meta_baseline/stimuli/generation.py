@@ -78,6 +78,8 @@ def draw_scene(task: Task, label: int, seed: int, index: int, identity: int | No
     """The image of ``generate_image`` with its objects, before latents are read from it."""
     rng = _generator(task, seed, split, _IMAGE_STREAM, index)
     shapes = None if identity is None else _draw_identity(task.name, seed, split, identity)
+    if shapes is not None and task.swap is not None and rng.random() < 0.5:
+        shapes = task.swap(shapes)
     while True:
         scene = task.compose(rng, label, shapes)
         if scene is not None:
@@ -199,13 +201,17 @@ def _generate_chunk(
 
 @lru_cache(maxsize=4096)
 def _draw_identity(name: str, seed: int, split: Split, identity: int) -> Any:
-    """Shapes that fit the canvas in both classes: drawn until one placement of them is valid for "same" and one for
-    "different", which keeps the distribution of shapes close to that of images without identities."""
+    """Shapes that fit the canvas in both classes, with either of them repeated.
+
+    They are drawn until one placement of each kind is valid, which keeps the distribution of shapes close to that of
+    images without identities: there, too, large shapes are rare because few placements of them are valid.
+    """
     task = get_task(name)
     rng = _generator(task, seed, split, _IDENTITY_STREAM, identity)
     while True:
         shapes = task.draw_shapes(rng)
-        if all(task.compose(rng, label, shapes) is not None for label in (0, 1)):
+        shown = [(0, shapes), (1, shapes)] + ([(1, task.swap(shapes))] if task.swap else [])
+        if all(task.compose(rng, label, some) is not None for label, some in shown):
             return shapes
 
 

@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from meta_baseline.errors import UsageError
 from meta_baseline.stimuli.puebla_bowers import arrows, lines, scrambled
-from meta_baseline.stimuli.puebla_bowers.polygons import PolygonTask
+from meta_baseline.stimuli.puebla_bowers.polygons import PolygonPair, PolygonTask
 from meta_baseline.stimuli.scene import Scene, list_latents
 from meta_baseline.stimuli.svrt import problem_01
 
@@ -37,6 +37,8 @@ class Task:
         colour: whether images are RGB instead of grey.
         needs_compilation: whether the first image waits for a compiler.
         draw_shapes, compose: see the module.
+        swap: exchanges the two shapes of an identity where the rule treats them alike, so that "same" repeats the
+            one as often as the other and neither gives the class away; None where the rule tells them apart.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Task:
     needs_compilation: bool = False
     draw_shapes: Callable[[Generator], Any]
     compose: Callable[..., Scene | None]
+    swap: Callable[[Any], Any] | None = None
 
 
 def _polygon_task(name: str, code: int, rule: str, drawing: PolygonTask, shortcuts: tuple[str, ...] = ()) -> Task:
@@ -65,6 +68,7 @@ def _polygon_task(name: str, code: int, rule: str, drawing: PolygonTask, shortcu
         colour=drawing.coloured,
         draw_shapes=drawing.draw_shapes,
         compose=drawing.compose,
+        swap=PolygonPair.swapped,
     )
 
 
@@ -80,6 +84,7 @@ def _svrt_1(name: str, code: int) -> Task:
         needs_compilation=True,
         draw_shapes=problem_01.draw_shapes,
         compose=problem_01.compose,
+        swap=problem_01.swap_shapes,
     )
 
 

@@ -99,19 +99,20 @@ def test_an_identity_appears_equally_often_in_both_classes_at_different_places(t
     counts = latents.assign(label=labels).groupby(["identity", "label"]).size()
     assert counts.tolist() == [10] * 8
     for _, same in latents[labels == 1].groupby("identity"):
-        assert same[["width1", "height1", "width2", "height2"]].drop_duplicates().shape[0] == 1
+        num_shapes = same[["width1", "height1", "width2", "height2"]].drop_duplicates().shape[0]
+        assert num_shapes <= (1 if get_task(task).swap is None else 2)
         assert same["x1"].nunique() > 3
-        own = [name for name in ("radius", "side", "arrow_size", "num_sides1", "rotation1") if name in same]
+        own = [name for name in ("radius", "side", "arrow_size") if name in same]
         assert all(same[name].nunique() == 1 for name in own)
 
 
-def test_one_of_the_two_different_shapes_is_the_one_that_same_repeats():
+def test_same_repeats_either_shape_of_an_identity_so_that_neither_gives_the_class_away():
     for identity in range(5):
-        same = generate_image("irregular", 1, 4, 0, identity).latents
-        different = generate_image("irregular", 0, 4, 1, identity).latents
+        different = generate_image("irregular", 0, 4, 0, identity).latents
         shown = {(different[f"num_sides{n}"], different[f"rotation{n}"]) for n in (1, 2)}
-        assert (same["num_sides1"], same["rotation1"]) in shown
-        assert len(shown) == 2
+        same = [generate_image("irregular", 1, 4, index, identity).latents for index in range(20)]
+        assert {(latents["num_sides1"], latents["rotation1"]) for latents in same} == shown
+        assert all(latents["num_sides1"] == latents["num_sides2"] for latents in same)
 
 
 @pytest.mark.parametrize("task", ["irregular", "random_color", "original"])

@@ -9,7 +9,7 @@ then the vertices are put in order round their mean.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan2, cos, pi, radians, sin
 
 import cv2
@@ -51,6 +51,10 @@ class PolygonPair:
     second: Polygon
     radius: int
     colour: tuple[int, int, int]
+
+    def swapped(self) -> PolygonPair:
+        """The same pair, with "same" repeating the other polygon."""
+        return replace(self, first=self.second, second=self.first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ def draw_shapes(rng: Generator) -> ContourPair:
     return draw_contour(rng, RADIUS, HOLE), draw_contour(rng, RADIUS, HOLE)
 
 
+def swap_shapes(shapes: ContourPair) -> ContourPair:
+    """The same contours, with class 1 repeating the other one."""
+    return shapes[1], shapes[0]
+
+
 def compose(rng: Generator, label: int, shapes: ContourPair | None = None) -> Scene | None:
     """Two contours at uniform places.
 
