@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from meta_baseline.checkpoints import write_checkpoint
@@ -96,6 +97,8 @@ def train(
     with (folder / METRICS).open("w", encoding="utf-8") as metrics, torch.random.fork_rng():
         torch.manual_seed(int(recipe.rng("dropout").integers(2**63)))
         for step in range(learner.num_steps):
+            if step >= round((1 - recipe.frozen_statistics_fraction) * learner.num_steps):
+                freeze_statistics(network)
             rate = schedule(step, learner.num_steps, recipe)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -126,6 +129,13 @@ def schedule(step: int, num_steps: int, recipe: Recipe) -> float:
     """The learning rate of a step: up over the warm-up, then linearly down, reaching zero one step after the last."""
     warm_up = min((step + 1) / recipe.warmup_steps, 1.0) if recipe.warmup_steps else 1.0
     return recipe.learning_rate * min(warm_up, (num_steps - step) / num_steps)
+
+
+def freeze_statistics(network: ConvNet) -> None:
+    """Let batch norm normalise with its running statistics and leave them alone; everything else keeps training."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def summarise(window: list[StepOutcome], images: int, learning_rate: float) -> TrainingStatus:

@@ -48,6 +48,8 @@ class Recipe:
         support_loss_weight: of the support loss before adaptation, in the meta-gradient; its gradient is there anyway.
         learning_rate, weight_decay: AdamW; the rate rises over ``warmup_steps`` and then falls linearly to zero.
         gradient_clip: largest norm of a step's gradient.
+        frozen_statistics_fraction: share of the run, at its end, in which batch norm uses its running statistics, as it
+            will in evaluation; before, it uses those of the batch or episode.
         augmentation: turn and mirror every image by a random symmetry of the square, the same in both arms.
         precision: of forward passes; see ``inner_loop.Precision``.
         snapshots: numbers of images after which a checkpoint is kept, besides the first and the last.
@@ -69,6 +71,7 @@ class Recipe:
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     gradient_clip: float = 10.0
+    frozen_statistics_fraction: float = 0.3
     augmentation: bool = True
     precision: Precision = "fp32"
     snapshots: tuple[int, ...] = (1_000, 3_000, 10_000, 20_000, 40_000, 80_000)

@@ -181,7 +181,7 @@ def _state_difference(comparison: Comparison, *, comparable: bool) -> Finding:
 
 def _state_adaptation(before: Comparison, after: Comparison, num_support: int) -> Finding:
     sentence = (
-        f"Adapting to {num_support} labelled images of a held-out task ({after.steps} gradient steps for either network) "
+        f"Adapting to {num_support} labelled images of a held-out task ({after.steps} gradient steps, both networks) "
         f"changes accuracy by {100 * (after.meta - before.meta):+.1f} points for the meta-learned network and by "
         f"{100 * (after.baseline - before.baseline):+.1f} for the baseline; afterwards they "
         f"{'differ' if after.differ else 'do not differ'} ({after.describe()})."
