@@ -37,7 +37,9 @@ class Recipe:
 
     Attributes:
         algorithm: "baseline" takes a step on a batch of mixed tasks, "fomaml" on episodes through the inner loop.
-        architecture, head, image_size: the network, the same for both arms.
+        architecture, head, image_size: the network, the same for both arms. Whatever the member's published form, it
+            reads one grey channel (the tasks have no use for colour) and answers by one logit, which is then trained.
+        dropout: probability after each fully connected layer; the published .5 keeps these tasks from being learned.
         tasks: trained on, in equal shares.
         held_out: only evaluated on.
         num_images: budget; rounded up so that both algorithms use the same images, each once (``pool_size``).
@@ -59,6 +61,7 @@ class Recipe:
     architecture: str = "stack5"
     head: Head = "meta"
     image_size: int = 64
+    dropout: float = 0.0
     tasks: tuple[str, ...] = TRAINED_TASKS
     held_out: tuple[str, ...] = HELD_OUT_TASKS
     num_images: int = 131_072
@@ -102,7 +105,15 @@ class Recipe:
 
     def build_architecture(self) -> Architecture:
         """The architecture of both arms."""
-        return architecture_of(self.architecture, head=self.head, image_size=self.image_size)
+        return architecture_of(
+            self.architecture,
+            head=self.head,
+            image_size=self.image_size,
+            in_channels=1,
+            num_logits=1,
+            fc_dropout=self.dropout,
+            spatial_dropout=0.0,
+        )
 
     def build_initial_network(self) -> ConvNet:
         """The network at step 0; the same for every algorithm."""
