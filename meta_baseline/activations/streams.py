@@ -149,9 +149,13 @@ class _ChannelStatistics:
         rows = len(values) if values.is_cuda else max(_CACHED_VALUES // values.shape[1], 1)
         for piece in values.split(rows):
             mean = piece.mean(dim=0)
-            squares = (piece - mean).square_().sum(dim=0)
+            rest = piece - mean
+            # What rounding left in the mean; without it the sd of a channel far from zero would be too large.
+            shift = rest.mean(dim=0).double()
+            squares = rest.square_().sum(dim=0).double() - len(piece) * shift**2
             zeros, maximum = (piece == 0).sum(dim=0), piece.max(dim=0).values
-            self._merge(len(piece), *(_to_numpy(part.double()) for part in (mean, squares, zeros, maximum)))
+            parts = (mean.double() + shift, squares.clamp_(min=0), zeros.double(), maximum.double())
+            self._merge(len(piece), *map(_to_numpy, parts))
 
     def _merge(self, count: int, mean: ndarray, squares: ndarray, zeros: ndarray, maximum: ndarray) -> None:
         if self._count == 0:

@@ -249,6 +249,6 @@ def tabulate_similarity(
         table("meta_baseline", "meta with baseline", [("meta", "baseline")]),
     ]
     if pairs := untrained_pairs(stores):
-        count = f"mean of {len(pairs)} pairs" if len(pairs) > 1 else "one pair"
-        tables.append(table("untrained_untrained", f"untrained with untrained, {count}", list(pairs)))
+        title = f"untrained pairs, mean of {len(pairs)}" if len(pairs) > 1 else "one untrained pair"
+        tables.append(table("untrained_untrained", title, list(pairs)))
     return tuple(tables)

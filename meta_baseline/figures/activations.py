@@ -1,0 +1,298 @@
+"""The activation analysis, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy import ndarray
+
+from meta_baseline.activation_analysis import ActivationResult
+from meta_baseline.figures.style import BASELINE, COLOURS, INK, META, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.representations.facts import RepresentationFacts
+from meta_baseline.representations.planes import PrincipalPlane
+
+_PIXELS = COLOURS["pixels"]
+_DOTS: dict[str, Any] = {"s": 7, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+_CLASS_COLOURS = ("#b5577b", "#2a9d8f")
+"""Of class 0 and class 1; the networks' own colours stay theirs."""
+
+
+@styled
+def draw_agreement(result: ActivationResult) -> Figure | None:
+    """Debiased CKA of matched layers with its interval, the untrained band, and both with the pixels taken out."""
+    facts = result.facts
+    if not facts.matched:
+        return None
+    figure = new_figure(7.2, 3.9)
+    left, right = figure.subplots(1, 2, sharey=True)
+    roles = [layer.role for layer in facts.matched]
+    places = np.arange(len(roles))
+    for axes, measure, title in ((left, "cka", "As it is"), (right, "partial_cka", "Pixel similarity taken out")):
+        attribute = "cka" if measure == "cka" else "partial"
+        values, low, high = (
+            np.array([getattr(layer, name) for layer in facts.matched])
+            for name in (measure, f"{attribute}_low", f"{attribute}_high")
+        )
+        bands = np.array([layer.band(measure) for layer in facts.matched])
+        controls = np.array([layer.control(measure)[0] for layer in facts.matched])
+        for place, (band_low, band_high) in zip(places, bands):
+            axes.fill_between(
+                [place - 0.32, place + 0.32], band_low, band_high, color=UNTRAINED, alpha=0.3, linewidth=0
+            )
+        axes.plot(places, controls, color=UNTRAINED, linewidth=1.2, zorder=2)
+        axes.plot(places, values, color=INK, linewidth=1.2, zorder=3)
+        axes.errorbar(
+            places, values, [values - low, high - values], fmt="o", color=INK, markersize=4.5, elinewidth=1.6, zorder=4
+        )
+        if measure == "cka":
+            for name, colour in (("pixels_meta", META), ("pixels_baseline", BASELINE)):
+                with_pixels = [getattr(layer, name) for layer in facts.matched]
+                axes.plot(places, with_pixels, color=colour, linewidth=1.1, linestyle=(0, (2, 1.5)), zorder=1)
+        axes.axhline(0, color=INK, linewidth=0.6, alpha=0.5)
+        axes.set_title(title)
+        axes.set_xticks(places, roles, rotation=45, ha="right", rotation_mode="anchor")
+    lowest = [low for layer in facts.matched for low in (layer.cka_low, layer.partial_low, layer.band("cka")[0])]
+    left.set_ylim(max(min([-0.03, *(low - 0.03 for low in lowest if np.isfinite(low))]), -0.4), 1.04)
+    left.set_ylabel("debiased CKA (1: same geometry)")
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=INK,
+            marker="o",
+            markersize=4.5,
+            linewidth=1.2,
+            label="meta with baseline, 95 % interval over images",
+        ),
+        Patch(color=UNTRAINED, alpha=0.4, label="untrained pairs: mean and 95 % band"),
+        Line2D([], [], color=META, linewidth=1.1, linestyle=(0, (2, 1.5)), label="meta with the pixels"),
+        Line2D([], [], color=BASELINE, linewidth=1.1, linestyle=(0, (2, 1.5)), label="baseline with the pixels"),
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    return figure
+
+
+@styled
+def draw_similarity_tables(result: ActivationResult) -> Figure | None:
+    """Layer-by-layer CKA within and between the networks, one colour scale; darker is more alike."""
+    tables = result.facts.tables
+    largest = max(max(len(table.rows), len(table.columns)) for table in tables)
+    figure = new_figure(7.2, 7.0 if largest > 4 else 5.6)
+    panels = figure.subplots(2, 2, squeeze=False).ravel()
+    image = None
+    for axes, table in zip(panels, tables):
+        image = axes.imshow(table.values, vmin=0, vmax=1, cmap="YlGnBu", origin="lower")
+        axes.set_title(table.title[0].upper() + table.title[1:], fontsize=9.5)
+        axes.set_xticks(
+            range(len(table.columns)), table.columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
+        )
+        axes.set_yticks(range(len(table.rows)), table.rows, fontsize=8)
+        axes.set_xlabel(f"layer of {_kind(table.column_network)}", fontsize=9)
+        axes.set_ylabel(f"layer of {_kind(table.row_network)}", fontsize=9)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        _write_values(axes, table.values)
+    for axes in panels[len(tables) :]:
+        axes.set_visible(False)
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(panels), shrink=0.5, aspect=30, pad=0.02)
+        bar.set_label("debiased CKA")
+        bar.outline.set_visible(False)
+    return figure
+
+
+@styled
+def draw_layer_statistics(result: ActivationResult) -> Figure | None:
+    """Zeros, dead channels, effective dimensions and class separability of every layer, untrained networks in grey."""
+    facts = result.facts
+    figure = new_figure(7.2, 5.2)
+    panels = figure.subplots(2, 2, sharex=True)
+    roles = facts.hidden_roles or facts.roles
+    for axes, (measure, title, unit) in zip(
+        panels.ravel(),
+        (
+            ("zero_fraction", "Silence", "share of zeros"),
+            ("dead_fraction", "Dead channels", "share of channels"),
+            ("participation_ratio", "Dimensions in use", "effective dimensions"),
+            ("separability", "Classes apart", "d' on left-out images (sd)"),
+        ),
+    ):
+        _draw_statistic(axes, facts, roles, measure)
+        axes.set_title(title)
+        axes.set_ylabel(unit)
+    panels[0, 0].set_ylim(-0.02, 1.02)
+    panels[0, 1].set_ylim(-0.02, max(0.2, panels[0, 1].get_ylim()[1]))
+    panels[1, 0].set_yscale("log")
+    panels[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[1, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panels[1, 0].yaxis.set_minor_locator(NullLocator())
+    panels[1, 1].axhline(0, color=INK, linewidth=0.6, alpha=0.5)
+    for axes in panels[1]:
+        axes.set_xticks(range(len(roles)), roles, rotation=45, ha="right", rotation_mode="anchor")
+    handles = [
+        Line2D([], [], color=META, marker="o", label="meta"),
+        Line2D([], [], color=BASELINE, marker="o", label="baseline"),
+        Line2D([], [], color=UNTRAINED, marker="o", markersize=3, linewidth=1, label="untrained, each network"),
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    return figure
+
+
+@styled
+def draw_planes_by_class(result: ActivationResult) -> Figure | None:
+    """Principal planes of four layers, one row per network, coloured by class."""
+    labels = result.facts.labels
+    colours = np.array(_CLASS_COLOURS)[labels]
+    handles = [
+        Line2D([], [], marker="o", linestyle="", markersize=5, color=colour, label=f"class {value}")
+        for value, colour in enumerate(_CLASS_COLOURS)
+    ]
+    figure = _draw_planes(result.facts, lambda axes, scores: axes.scatter(*scores, c=colours, **_DOTS))
+    if figure is not None:
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    return figure
+
+
+@styled
+def draw_planes_by_latent(result: ActivationResult) -> Figure | None:
+    """The same planes, coloured by the latent that lies in them most."""
+    facts = result.facts
+    if not facts.strongest_latent:
+        return None
+    low, high = np.percentile(facts.strongest_values, [2, 98])
+    style = {"cmap": "viridis", "vmin": low, "vmax": high if high > low else low + 1}
+    last = []
+
+    def scatter(axes: Axes, scores: Float[ndarray, "2 n"]) -> None:
+        last.append(axes.scatter(*scores, c=facts.strongest_values, **style, **_DOTS))
+
+    figure = _draw_planes(facts, scatter, latent=facts.strongest_latent)
+    if figure is not None:
+        bar = figure.colorbar(last[-1], ax=figure.axes, shrink=0.5, aspect=30, pad=0.02)
+        bar.set_label(f"latent {facts.strongest_latent}")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _draw_planes(
+    facts: RepresentationFacts, scatter: Callable[[Axes, Float[ndarray, "2 n"]], object], *, latent: str = ""
+) -> Figure | None:
+    planes = {(plane.network, plane.role): plane for plane in facts.planes}
+    roles = _spread(facts.hidden_roles or facts.roles, 4)
+    networks = [name for name in facts.networks if any(plane.network == name for plane in facts.planes)]
+    if not roles:
+        return None
+    figure = new_figure(7.2, 0.7 + 1.85 * len(networks))
+    panels = figure.subplots(len(networks), len(roles), squeeze=False)
+    for row, network in zip(panels, networks):
+        for axes, role in zip(row, roles):
+            plane = planes.get((network, role))
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if plane is None or not plane.explained.any():
+                axes.text(0.5, 0.5, "constant" if plane else "no such layer", ha="center", transform=axes.transAxes)
+                continue
+            scatter(axes, plane.scores.T)
+            axes.margins(0.08)
+            share = float(plane.latent_shares[facts.latent_names.index(latent)]) if latent else 0.0
+            axes.set_xlabel(_explained(plane, latent, share), fontsize=8, labelpad=3)
+        row[0].set_ylabel(network, color=COLOURS.get(network, UNTRAINED), fontweight="bold")
+    for axes, role in zip(panels[0], roles):
+        axes.set_title(role)
+    return figure
+
+
+def _explained(plane: PrincipalPlane, latent: str, share: float) -> str:
+    words = f"{plane.explained[0]:.0%} + {plane.explained[1]:.0%} of variance"
+    return words if not latent else f"{words}\n{share:.0%} of {latent}"
+
+
+def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ...], measure: str) -> None:
+    for network in reversed(facts.networks):
+        layers = [(place, layer) for place, role in enumerate(roles) if (layer := facts.layer(network, role))]
+        places = np.array([place for place, _ in layers])
+        if measure == "dead_fraction":
+            values = np.array([layer.num_dead / layer.num_channels for _, layer in layers])
+        else:
+            values = np.array([float(getattr(layer, measure)) for _, layer in layers])
+        own = network in ("meta", "baseline")
+        colour = COLOURS[network] if own else UNTRAINED
+        axes.plot(places, values, "o-", color=colour, markersize=4 if own else 2.5, linewidth=1.6 if own else 0.8)
+        if measure == "separability" and own:
+            low = [layer.separability_low for _, layer in layers]
+            high = [layer.separability_high for _, layer in layers]
+            axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _write_values(axes: Axes, values: Float[ndarray, "L1 L2"]) -> None:
+    size = 7.5 if max(values.shape) <= 8 else 6.0
+    for (row, column), value in np.ndenumerate(values):
+        text = "–" if np.isnan(value) else f"{value:.2f}".replace("0.", ".").replace("1.00", "1")
+        axes.text(
+            column, row, text, ha="center", va="center", fontsize=size, color="white" if value > 0.6 else "#222222"
+        )
+
+
+def _kind(network: str) -> str:
+    return "an untrained network" if network.startswith("untrained") else network
+
+
+def _spread(roles: tuple[str, ...], num: int) -> tuple[str, ...]:
+    """At most ``num`` roles, from first to last in even steps."""
+    places = np.unique(np.linspace(0, len(roles) - 1, min(num, len(roles))).round().astype(int)) if roles else []
+    return tuple(roles[place] for place in places)
+
+
+FIGURES = (
+    FigureSpec(
+        slug="agreement",
+        title="How alike the two networks represent the images",
+        how_to_read="Each dot says how alike the same layer of the two networks arranges the images: 1 means the same "
+        "distances between images, 0 means unrelated ones. Untrained networks are alike too, because all of them look "
+        "at the same images: only a dot outside its grey band shows that training made the two more alike (above) or "
+        "less alike (below). On the right, what every network gets from the pixels alone is taken out.",
+        draw=draw_agreement,
+    ),
+    FigureSpec(
+        slug="layer_by_layer",
+        title="Which layers are alike",
+        how_to_read="Each square compares one layer with another: the darker, the more alike they arrange the images. "
+        "A block along the diagonal is a run of layers that change little. Compare the third panel with the fourth: "
+        "what untrained networks share with each other was not learned.",
+        draw=draw_similarity_tables,
+    ),
+    FigureSpec(
+        slug="layer_statistics",
+        title="What the layers do, in four numbers",
+        how_to_read="Follow blue (meta) and orange (baseline) from the image (left) to the answer (right) and look "
+        "where they leave the grey lines of untrained networks. Silence is the share of exact zeros; a dead channel is "
+        "silent for every image; effective dimensions count the directions in which activations vary; d' says how far "
+        "apart the two classes lie, in standard deviations, for images that were not used to find the direction "
+        "(0: not at all, 2: 84 % right; shading: 95 % interval).",
+        draw=draw_layer_statistics,
+    ),
+    FigureSpec(
+        slug="planes_by_class",
+        title="The images as the layers see them, by class",
+        how_to_read="Each dot is an image, placed by the two directions in which the layer's activations vary most. "
+        "Two clouds, one of each colour, mean that the class is what the layer varies with most; mixed colours do not "
+        "mean that the class is absent. Every panel has its own directions: compare shapes, not places.",
+        draw=draw_planes_by_class,
+    ),
+    FigureSpec(
+        slug="planes_by_latent",
+        title="The same images, by what they show",
+        how_to_read="The same dots, coloured by the property of the images that lies in these planes most. A smooth "
+        "change of colour across a panel means that the layer varies with that property; the share below it is how "
+        "much of the property the two directions give. Untrained networks show it too where the pixels carry it.",
+        draw=draw_planes_by_latent,
+    ),
+)

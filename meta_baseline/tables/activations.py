@@ -1,0 +1,110 @@
+"""The activation analysis as tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from meta_baseline.activation_analysis import ActivationResult
+from meta_baseline.representations.agreement import SimilarityTable
+
+
+def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
+    """Tables by file name: agreement, layers, similarity (long form), latents in the planes."""
+    return {
+        "agreement": _tabulate_agreement(result),
+        "layers": _tabulate_layers(result),
+        "similarity": pd.concat([_lengthen(table) for table in result.facts.tables], ignore_index=True),
+        "latents": _tabulate_latents(result),
+    }
+
+
+def _tabulate_agreement(result: ActivationResult) -> pd.DataFrame:
+    """One row per pair of layers."""
+    rows = []
+    for layer in result.facts.matched:
+        mean, lowest, highest = layer.control("cka")
+        low, high = layer.band("cka")
+        rows.append(
+            {
+                "layer": layer.role,
+                "debiased CKA": layer.cka,
+                "low": layer.cka_low,
+                "high": layer.cka_high,
+                "untrained pairs": mean,
+                "untrained lowest": lowest,
+                "untrained highest": highest,
+                "band low": low,
+                "band high": high,
+                "beside the band": layer.verdict,
+                "pixels out": layer.partial_cka,
+                "pixels out low": layer.partial_low,
+                "pixels out high": layer.partial_high,
+                "untrained, pixels out": layer.control("partial_cka")[0],
+                "biased CKA": layer.biased_cka,
+                "untrained biased CKA": layer.control("biased_cka")[0],
+                "Procrustes angle": layer.procrustes,
+                "untrained angle": layer.control("procrustes")[0],
+                "RSA": layer.rank_agreement,
+                "untrained RSA": layer.control("rank_agreement")[0],
+                "meta with pixels": layer.pixels_meta,
+                "baseline with pixels": layer.pixels_baseline,
+                "untrained with pixels": layer.pixels_untrained,
+                "meta with its step 0": layer.meta_initial,
+                "baseline with its step 0": layer.baseline_initial,
+                "meta with untrained": layer.meta_untrained,
+                "baseline with untrained": layer.baseline_untrained,
+                "images": layer.num_images,
+                "images (angle, RSA)": layer.num_images_distances,
+            }
+        )
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _tabulate_layers(result: ActivationResult) -> pd.DataFrame:
+    """One row per network and layer."""
+    rows = []
+    for layer in result.facts.statistics:
+        rows.append(
+            {
+                "network": layer.network,
+                "layer": layer.role,
+                "map": " x ".join(map(str, layer.map_shape)),
+                "channels": layer.num_channels,
+                "zeros": layer.zero_fraction,
+                "dead channels": layer.num_dead,
+                "constant channels": layer.num_constant,
+                "mean": layer.mean,
+                "sd": layer.sd,
+                "effective dimensions": layer.participation_ratio,
+                "d'": layer.separability,
+                "d' low": layer.separability_low,
+                "d' high": layer.separability_high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _lengthen(table: SimilarityTable) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"table": table.title, "row layer": row, "column layer": column, "debiased CKA": float(value)}
+            for row, values in zip(table.rows, table.values)
+            for column, value in zip(table.columns, values)
+        ]
+    )
+
+
+def _tabulate_latents(result: ActivationResult) -> pd.DataFrame:
+    """One row per network and layer: explained variance of its plane and the share of each latent in it."""
+    return pd.DataFrame(
+        [
+            {
+                "network": plane.network,
+                "layer": plane.role,
+                "component 1": float(plane.explained[0]),
+                "component 2": float(plane.explained[1]),
+                **dict(zip(result.facts.latent_names, map(float, plane.latent_shares))),
+            }
+            for plane in result.facts.planes
+        ]
+    )
