@@ -17,8 +17,8 @@ def predict_band(
     """Prediction interval, on the scale of atanh, for the CKA of one more pair; NaN from fewer than three networks.
 
     The range of three pairs is no control: a fourth would fall outside it half of the time. Pairs that share a network
-    go together, so what counts are the networks: a pair's value is taken as mean + effect of one + effect of the other,
-    and all variation between pairs as that of the effects, which errs on the wide side.
+    go together, so what counts are the networks: a pair's value is taken as mean + effect of one + effect of the other
+    + rest. Within one set of networks all variation is taken for that of the effects, which errs on the wide side.
 
     Args:
         values: CKA of each pair, in [-1, 1].
@@ -35,12 +35,19 @@ def predict_band(
         effect = float(line.var(ddof=1)) * (count + 1) / (2 * (count - 1))
         variance, freedom = effect * (2 + 4 / count), count - 1
     else:
-        sides = [_means(line, names) for names in (first, second)]
+        table = _arrange(line, first, second)
+        sides = [table.mean(axis=1), table.mean(axis=0)]
         variance = sum(float(means.var(ddof=1)) * (1 + 1 / len(means)) for means in sides if len(means) > 1)
+        left = table - sides[0][:, None] - sides[1] + table.mean()
+        variance += float((left**2).sum()) / max((table.shape[0] - 1) * (table.shape[1] - 1), 1)
         freedom = sum(len(means) - 1 for means in sides)
     half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     return math.tanh(line.mean() - half), math.tanh(line.mean() + half)
 
 
-def _means(values: Float[ndarray, " R"], names: Sequence[str]) -> Float[ndarray, " S"]:
-    return np.array([values[[other == name for other in names]].mean() for name in dict.fromkeys(names)])
+def _arrange(values: Float[ndarray, " R"], first: Sequence[str], second: Sequence[str]) -> Float[ndarray, "S1 S2"]:
+    rows, columns = (list(dict.fromkeys(names)) for names in (first, second))
+    table = np.zeros((len(rows), len(columns)))
+    for value, row, column in zip(values, first, second, strict=True):
+        table[rows.index(row), columns.index(column)] = value
+    return table
