@@ -10,6 +10,11 @@ from meta_baseline.results import Finding
 from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
 from meta_baseline.weight_space.relations import FEWEST_UNITS, pool_by_units
 
+NETWORKS = ("meta", "baseline")
+
+SMALL_RANK_DIFFERENCE = 0.1
+"""Log ratio of two stable ranks below which the difference is not worth naming."""
+
 MANY_DEAD = 0.1
 """Share of dead units in a layer above which they are worth a finding."""
 
@@ -55,7 +60,7 @@ def _likeness_finding(facts: WeightFacts) -> Finding:
     verdict = "more alike than" if beyond else "no more alike than"
     sentence = (
         f"Once units are matched, the weights of the two networks have cosine {after:.2f} over {len(layers)} layers "
-        f"({before:.2f} before); matching two untrained networks gives {_range(control)}. They are {verdict} "
+        f"({_plain(before)} before); matching two untrained networks gives {_range(control)}. They are {verdict} "
         f"untrained networks"
     )
     if beyond:
@@ -67,7 +72,7 @@ def _likeness_finding(facts: WeightFacts) -> Finding:
 def _displacement_finding(facts: WeightFacts) -> Finding | None:
     parts: list[str] = []
     rests_on: list[str] = []
-    for network in ("meta", "baseline"):
+    for network in NETWORKS:
         own = [layer for layer in facts.displacements if layer.network == network and np.isfinite(layer.displacement)]
         if not own:
             continue
@@ -91,14 +96,25 @@ def _rank_finding(facts: WeightFacts) -> Finding | None:
     known = [(m, b) for m, b in known if m.values["stable_rank"] > 0 and b.values["stable_rank"] > 0]
     if not known:
         return None
-    meta, baseline = max(known, key=lambda pair: abs(np.log(_rank(pair[0]) / _rank(pair[1]))))
+    meta, baseline = max(known, key=lambda pair: _rank_excess(*pair))
+    names = tuple(f"{meta.role}.stable_rank.{network}" for network in NETWORKS)
+    if _rank_excess(meta, baseline) <= 0:
+        sentence = (
+            f"In rank no layer parts the two networks by more than untrained networks differ, of {len(known)} layers."
+        )
+        return Finding(sentence=sentence, importance=0.2, estimates=names)
     sentence = (
         f"In rank the two networks differ most in {meta.role}: stable rank {_rank(meta):.1f} (meta) and "
         f"{_rank(baseline):.1f} (baseline) of {len(meta.singular_values)}, where untrained layers have "
         f"{_range(meta.untrained['stable_rank'], 1)}; the largest difference of {len(known)} layers, in one pair."
     )
-    names = tuple(f"{meta.role}.stable_rank.{network}" for network in ("meta", "baseline"))
     return Finding(sentence=sentence, importance=0.3, estimates=names)
+
+
+def _rank_excess(meta: LayerWeights, baseline: LayerWeights) -> float:
+    """Log ratio of the two stable ranks, beyond that between the extremes of untrained layers."""
+    untrained = np.concatenate([meta.untrained["stable_rank"], baseline.untrained["stable_rank"]])
+    return float(abs(np.log(_rank(meta) / _rank(baseline))) - np.log(untrained.max() / untrained.min()))
 
 
 def _dead_finding(facts: WeightFacts) -> Finding | None:
@@ -116,6 +132,10 @@ def _dead_finding(facts: WeightFacts) -> Finding | None:
 
 def _rank(layer: LayerWeights) -> float:
     return layer.values["stable_rank"]
+
+
+def _plain(value: float) -> str:
+    return f"{value + 0.0:.2f}".replace("-0.00", "0.00")
 
 
 def _range(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:

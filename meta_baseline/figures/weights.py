@@ -1,0 +1,349 @@
+"""Two networks' weights, drawn: joint projections, distributions, statistics by layer, matching, displacement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from meta_baseline.figures.style import ACCENT, COLOURS, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.weight_analysis import WeightSpaceResult
+from meta_baseline.weight_space.facts import LayerWeights
+from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection
+
+T = TypeVar("T")
+
+NETWORKS = ("meta", "baseline")
+MANY_POINTS = 200
+
+StatisticOf = Callable[[LayerWeights, dict[str, float]], float]
+"""A statistic to draw, from a layer (for its shape and controls) and its values or those of an untrained twin."""
+
+
+@styled
+def draw_joint_projection(result: WeightSpaceResult) -> Figure | None:
+    """The units of both networks, matched, on the first two principal components of both together."""
+    chosen = _evenly(result.projections, most=6)
+    if not chosen:
+        return None
+    figure, axes = _panels(len(chosen), height=2.45)
+    for ax, layer in zip(axes, chosen):
+        _draw_projection(ax, layer)
+    for name, label in (("meta", "meta"), ("baseline", "baseline, matched"), ("untrained", "untrained")):
+        axes[0].plot([], [], "o", color=COLOURS[name], markersize=5, label=label)
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def draw_distributions(result: WeightSpaceResult) -> Figure | None:
+    """Share of weights above each magnitude, by layer, with the range of untrained networks as a band."""
+    roles = _evenly(_roles(layer.role for layer in result.layers), most=12)
+    if not roles:
+        return None
+    figure, axes = _panels(len(roles), height=1.8)
+    edges = result.magnitude_edges
+    for ax, role in zip(axes, roles):
+        layers = [layer for layer in result.layers if layer.role == role]
+        for layer in layers:
+            bounds = [np.maximum(extreme(layer.untrained_survival, axis=0), 1e-12) for extreme in (np.min, np.max)]
+            ax.fill_between(edges, bounds[0], bounds[1], color=UNTRAINED, alpha=0.35, linewidth=0.8)
+            ax.plot(edges, np.maximum(layer.survival, 1e-12), color=COLOURS[layer.network], linewidth=1.4, alpha=0.9)
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_ylim(0.5 / max(layer.num_weights for layer in layers), 1.6)
+        present = np.max(
+            [np.vstack([layer.survival, layer.untrained_survival]).max(axis=0) for layer in layers], axis=0
+        )
+        ax.set_xlim(0, min(edges[-1], max(3.0, edges[np.flatnonzero(present > 0)[-1]] + 0.3)))
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.set_title(role)
+    columns = _num_columns(len(roles))
+    for ax in axes[::columns]:
+        ax.set_ylabel("share above")
+    for ax in axes[-columns:]:
+        ax.set_xlabel("|w| / rms")
+    _add_network_labels(axes[0], _networks(result), marker="")
+    axes[0].fill_between([], [], [], color=UNTRAINED, alpha=0.35, linewidth=0, label="range of untrained networks")
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def draw_layer_statistics(result: WeightSpaceResult) -> Figure | None:
+    """One panel per statistic, layers from left to right, both networks over the range of untrained ones."""
+    roles = _roles(layer.role for layer in result.layers)
+    if not roles:
+        return None
+    figure, axes = _panels(len(_STATISTIC_PANELS), height=1.75)
+    for ax, (title, statistic) in zip(axes, _STATISTIC_PANELS):
+        controls: dict[str, list[float]] = {role: [] for role in roles}
+        for layer in result.layers:
+            controls[layer.role] += _untrained_values(layer, statistic)
+        _draw_controls(ax, list(controls.values()))
+        for network in NETWORKS:
+            own = {x.role: statistic(x, x.values) for x in result.layers if x.network == network}
+            _draw_dots(ax, roles, own, network)
+        ax.set_title(title, fontsize=9.5)
+        if title in _FROM_ZERO:
+            top = max(_FROM_ZERO[title], ax.get_ylim()[1])
+            ax.set_ylim(-0.06 * top, top)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        _mark_roles(ax, roles, labelled=ax in axes[-3:])
+    _add_network_labels(axes[0], _networks(result))
+    _add_control_label(axes[0], "range of untrained networks")
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def draw_matching(result: WeightSpaceResult) -> Figure | None:
+    """Cosine and subspace overlap of the two networks by layer, before and after matching, over untrained pairs."""
+    if result.relation is None:
+        return None
+    roles = [layer.role for layer in result.relation.layers]
+    figure = new_figure(7.2, 3.0)
+    left, right = figure.subplots(1, 2)
+    layers = result.relation.layers
+    twins = {role: [control.by_role(role) for control in result.controls] for role in roles}
+    _draw_controls(left, [[twin.cosine_aligned for twin in twins[role]] for role in roles])
+    _draw_controls(right, [[twin.overlap for twin in twins[role]] for role in roles])
+    before = [layer.cosine_unaligned for layer in layers]
+    left.plot(range(len(roles)), before, "o", color=ACCENT, markerfacecolor="none", markersize=6)
+    _draw_dots(left, roles, {layer.role: layer.cosine_aligned for layer in layers}, "")
+    _draw_dots(right, roles, {layer.role: layer.overlap for layer in layers}, "")
+    left.set_ylim(min(0.0, *before) - 0.05, 1.05)
+    right.set_ylim(-0.05, 1.05)
+    left.set_title("Weights")
+    left.set_ylabel("cosine, meta with baseline")
+    right.set_title("Leading subspaces, after matching")
+    right.set_ylabel("mean squared cosine of angles")
+    left.plot([], [], "o", color=ACCENT, label="meta and baseline, matched")
+    left.plot([], [], "o", color=ACCENT, markerfacecolor="none", label="before matching")
+    _add_control_label(left, "untrained pairs, matched the same way")
+    for ax in (left, right):
+        _mark_roles(ax, roles)
+    _legend(figure, left)
+    return figure
+
+
+@styled
+def draw_displacement(result: WeightSpaceResult) -> Figure | None:
+    """How far, and in how many directions, training moved each layer from step 0."""
+    if not result.displacements:
+        return None
+    roles = _roles(layer.role for layer in result.displacements)
+    shared = result.displacement_cosines
+    figure = new_figure(7.2, 4.6 if shared else 2.7)
+    axes = list(figure.subplots(*(2, 2) if shared else (1, 3)).flat)
+    for ax, (title, label, value, control) in zip(axes, _DISPLACEMENT_PANELS):
+        _draw_controls(ax, [[control(x) for x in result.displacements if x.role == role] for role in roles])
+        for network in NETWORKS:
+            _draw_dots(ax, roles, {x.role: value(x) for x in result.displacements if x.network == network}, network)
+        ax.set_title(title)
+        ax.set_ylabel(label)
+        ax.set_ylim(min(-0.05 * ax.get_ylim()[1], ax.get_ylim()[0]), None)
+    if shared:
+        _draw_dots(axes[3], roles, shared, "")
+        _draw_controls(axes[3], [[0.0] if role in shared else [] for role in roles])
+        axes[3].set_title("Same direction in both?")
+        axes[3].set_ylabel("cosine of displacements")
+        axes[3].set_ylim(min(-0.25, np.nanmin(list(shared.values())) - 0.05), 1.05)
+    for ax in axes:
+        _mark_roles(ax, roles)
+    _add_network_labels(axes[0], [name for name in NETWORKS if any(x.network == name for x in result.displacements)])
+    axes[0].plot([], [], color=UNTRAINED, linewidth=2, label="unrelated initialisation")
+    _legend(figure, axes[0])
+    return figure
+
+
+def _draw_projection(ax: Axes, layer: LayerProjection) -> None:
+    points = layer.projection
+    many = 3 * len(points.meta) > MANY_POINTS
+    crowded = len(points.meta) > MANY_POINTS
+    for name, alpha in (("untrained", 0.5), ("baseline", 0.75), ("meta", 0.75)):
+        values = getattr(points, name)
+        ax.scatter(
+            values[:, 0],
+            values[:, 1],
+            s=5 if crowded else 13,
+            color=COLOURS[name],
+            alpha=alpha * (0.6 if crowded else 1.0),
+            linewidths=0,
+            rasterized=many,
+        )
+    ax.set_title(layer.role)
+    ax.set_xlabel(f"component 1 ({_percent(points.explained[0])})")
+    ax.set_ylabel(f"component 2 ({_percent(points.explained[1])})")
+    ax.text(
+        1.0,
+        1.03,
+        f"untrained fit {_percent(layer.control_explained)}",
+        transform=ax.transAxes,
+        ha="right",
+        fontsize=8.5,
+    )
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(3))
+
+
+def _draw_controls(ax: Axes, controls: Sequence[Sequence[float]]) -> None:
+    """For each layer the range of its control as a grey bar, and its middle as a line that is never too thin to see."""
+    known = [(at, [x for x in values if np.isfinite(x)]) for at, values in enumerate(controls)]
+    bars = [(at, min(values), max(values)) for at, values in known if values]
+    if bars:
+        at, low, high = np.array(bars).T
+        ax.use_sticky_edges = False
+        ax.bar(at, high - low, 0.72, low, color=UNTRAINED, alpha=0.35, linewidth=0)
+        ax.hlines((low + high) / 2, at - 0.36, at + 0.36, color=UNTRAINED, linewidth=1.4, zorder=1)
+
+
+def _draw_dots(ax: Axes, roles: Sequence[str], values: dict[str, float], network: str) -> None:
+    """The dots of one network; no network means both together."""
+    shift = {"meta": -0.13, "baseline": 0.13}.get(network, 0.0)
+    where = [roles.index(role) + shift for role in values]
+    ax.plot(where, list(values.values()), "o", color=COLOURS.get(network, ACCENT), markersize=4.5 if network else 5.0)
+
+
+def _untrained_values(layer: LayerWeights, statistic: StatisticOf) -> list[float]:
+    count = len(next(iter(layer.untrained.values())))
+    twins = [{name: float(values[i]) for name, values in layer.untrained.items()} for i in range(count)]
+    return [statistic(layer, twin) for twin in twins]
+
+
+def _named(name: str) -> StatisticOf:
+    return lambda layer, values: values[name]
+
+
+def _of_possible(name: str) -> StatisticOf:
+    return lambda layer, values: values[name] / len(layer.singular_values)
+
+
+_STATISTIC_PANELS: tuple[tuple[str, StatisticOf], ...] = (
+    ("Norm as stored / untrained", lambda layer, x: x["stored_norm"] / float(layer.untrained["stored_norm"].mean())),
+    ("Gain after the layer, rms", _named("gain")),
+    ("Dead units, fraction", _named("dead")),
+    ("Excess kurtosis", _named("kurtosis")),
+    ("Hoyer sparsity", _named("hoyer")),
+    ("Near zero, fraction", _named("near_zero")),
+    ("Stable rank / possible", _of_possible("stable_rank")),
+    ("Effective rank / possible", _of_possible("effective_rank")),
+    ("Singular values > edge", _named("spikes")),
+)
+
+_FROM_ZERO = {"Norm as stored / untrained": 1.2, "Dead units, fraction": 0.1, "Singular values > edge": 1.2}
+"""Panels whose axis starts at zero, and the least height of its upper end."""
+
+_DISPLACEMENT_PANELS: tuple[
+    tuple[str, str, Callable[[LayerDisplacement], float], Callable[[LayerDisplacement], float]], ...
+] = (
+    ("Distance from step 0", "|W - W0| / |W0|", lambda x: x.displacement, lambda x: 2**0.5),
+    ("Likeness to step 0", "cosine with W0", lambda x: x.cosine, lambda x: float(x.untrained_cosine.mean())),
+    ("Directions it took", "stable rank of W - W0", lambda x: x.stable_rank, lambda x: x.random_stable_rank),
+)
+
+
+def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    columns = _num_columns(count)
+    rows = -(-count // columns)
+    figure = new_figure(7.2, 0.4 + height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
+def _num_columns(count: int) -> int:
+    return min(count, 3 if count <= 9 else 4)
+
+
+def _roles(roles: Iterable[str]) -> list[str]:
+    """Roles in the order of the network: convolutions, dense layers, classifier."""
+
+    def place(role: str) -> tuple[int, int]:
+        kind, number = re.fullmatch(r"([a-z]+)(\d*)", role).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        return {"conv": 0, "fc": 1}.get(kind, 2), int(number or 0)
+
+    return sorted(set(roles), key=place)
+
+
+def _evenly(items: Sequence[T], *, most: int) -> list[T]:
+    """At most ``most`` of the items, first and last among them, evenly spread."""
+    return [items[i] for i in sorted({round(i) for i in np.linspace(0, len(items) - 1, min(most, len(items)))})]
+
+
+def _networks(result: WeightSpaceResult) -> list[str]:
+    return [name for name in NETWORKS if any(layer.network == name for layer in result.layers)]
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction:.0%}" if fraction >= 0.02 else f"{fraction:.1%}"
+
+
+def _mark_roles(ax: Axes, roles: Sequence[str], *, labelled: bool = True) -> None:
+    short = [role.replace("classifier", "class.") for role in roles]
+    ax.set_xticks(range(len(roles)), short if labelled else [""] * len(roles), rotation=45, ha="right")
+    ax.tick_params(axis="x", length=2, pad=1)
+    ax.set_xlim(-0.6, len(roles) - 0.4)
+
+
+def _add_network_labels(ax: Axes, networks: Sequence[str], *, marker: str = "o") -> None:
+    for name in networks:
+        ax.plot([], [], marker=marker, linestyle="" if marker else "-", color=COLOURS[name], label=name)
+
+
+def _add_control_label(ax: Axes, label: str) -> None:
+    ax.fill_between([], [], [], color=UNTRAINED, alpha=0.6, linewidth=0, label=label)
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+
+
+FIGURES = (
+    FigureSpec(
+        slug="joint_projection",
+        title="Filters of both networks in one basis",
+        how_to_read="Each dot is a unit, placed by its incoming weights on the two directions in which the units of "
+        "both networks, matched, vary most. Percentages are shares of that variance; at the top right, the share that "
+        "two such directions reach in two untrained networks. Networks that learnt alike lie on each other, away "
+        "from the grey dots.",
+        draw=draw_joint_projection,
+    ),
+    FigureSpec(
+        slug="distributions",
+        title="How large the weights are",
+        how_to_read="Height is the share of a layer's weights that exceed the magnitude below. A curve above the grey "
+        "band at the right has heavier tails than an untrained layer; one that drops faster at the left has more "
+        "weights near zero.",
+        draw=draw_distributions,
+    ),
+    FigureSpec(
+        slug="layer_statistics",
+        title="Every layer's weights in numbers",
+        how_to_read="Dots are the two networks, grey the range of untrained networks. What matters is a dot's distance "
+        "from its grey band, and whether the two dots part. Filters before batch norm are measured at equal norm.",
+        draw=draw_layer_statistics,
+    ),
+    FigureSpec(
+        slug="matching",
+        title="How alike the two networks are, unit by unit",
+        how_to_read="Filled dots are the two networks after their units were matched, open dots before. Matching makes "
+        "even untrained networks look alike to the height of the grey bands: only what lies above them is a likeness.",
+        draw=draw_matching,
+    ),
+    FigureSpec(
+        slug="displacement",
+        title="How far training went",
+        how_to_read="Distance of each layer from the weights its own training started with; grey is where an unrelated "
+        "initialisation would lie. A low stable rank means that training changed the layer in few directions. The last "
+        "panel says whether both networks moved the same way from a common start.",
+        draw=draw_displacement,
+    ),
+)

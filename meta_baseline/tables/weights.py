@@ -1,0 +1,91 @@
+"""The weight analysis as tables: statistics, relations, displacement, and what was not compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from meta_baseline.weight_analysis import WeightSpaceResult
+from meta_baseline.weight_space.layer_statistics import STATISTICS
+
+
+def tabulate_weights(result: WeightSpaceResult) -> dict[str, pd.DataFrame]:
+    """``statistics`` (layer x network x statistic), ``relations``, ``displacements`` and ``not_compared``.
+
+    Tables without a row are left out.
+    """
+    tables = {
+        "statistics": _tabulate_statistics(result),
+        "relations": _tabulate_relations(result),
+        "displacements": _tabulate_displacements(result),
+        "not_compared": pd.DataFrame(
+            [{"layer": item.role, "network": item.network, "reason": item.reason} for item in result.not_compared]
+        ),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _tabulate_statistics(result: WeightSpaceResult) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer.role,
+                "network": layer.network,
+                "statistic": statistic.label,
+                "value": layer.values[statistic.name],
+                "own step 0": layer.initial.get(statistic.name, float("nan")),
+                "untrained mean": float(np.mean(layer.untrained[statistic.name])),
+                "untrained low": float(np.min(layer.untrained[statistic.name])),
+                "untrained high": float(np.max(layer.untrained[statistic.name])),
+                "measured on": {
+                    "norm": "weights in use",
+                    "stored_norm": "weights as stored",
+                    "gain": "gain as stored",
+                }.get(statistic.name, layer.form),
+            }
+            for layer in result.layers
+            for statistic in STATISTICS
+            if np.isfinite(layer.values[statistic.name])
+        ]
+    )
+
+
+def _tabulate_relations(result: WeightSpaceResult) -> pd.DataFrame:
+    rows: list[dict[str, str | float]] = []
+    for layer in result.relation.layers if result.relation is not None else ():
+        twins = [control.by_role(layer.role) for control in result.controls]
+        rows.append(
+            {
+                "layer": layer.role,
+                "cosine before matching": layer.cosine_unaligned,
+                "cosine": layer.cosine_aligned,
+                "cosine, untrained pairs": float(np.mean([twin.cosine_aligned for twin in twins])),
+                "distance before matching": layer.distance_unaligned,
+                "distance": layer.distance_aligned,
+                "distance, untrained pairs": float(np.mean([twin.distance_aligned for twin in twins])),
+                "overlap": layer.overlap,
+                "overlap, untrained pairs": float(np.mean([twin.overlap for twin in twins])),
+                "units moved": layer.moved_fraction,
+                "measured on": layer.form,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _tabulate_displacements(result: WeightSpaceResult) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer.role,
+                "network": layer.network,
+                "distance from step 0": layer.displacement,
+                "the same, as stored": layer.stored_displacement,
+                "cosine with step 0": layer.cosine,
+                "cosine with other initialisations": float(np.mean(layer.untrained_cosine)),
+                "stable rank of displacement": layer.stable_rank,
+                "of a random one": layer.random_stable_rank,
+                "cosine of both displacements": result.displacement_cosines.get(layer.role, float("nan")),
+            }
+            for layer in result.displacements
+        ]
+    )
