@@ -85,6 +85,12 @@ def _matching_check(facts: WeightFacts) -> Check:
     if not alignment.permutations:
         sentence = "No hidden layer can be reordered, so units were compared in the order in which they are stored."
         return _check("weights.matching", "note", sentence)
+    first = facts.pairing.pairs[0].role
+    if first not in {layer.role for layer in facts.relation.layers}:
+        sentence = (
+            f"Weights of {first} could not enter the matching, which then starts from no order: it may miss a likeness."
+        )
+        return _check("weights.matching", "warn", sentence)
     if not alignment.converged or not all(control.alignment.converged for control in facts.controls):
         sentence = f"Weight matching stopped after {alignment.num_sweeps} sweeps before it came to rest."
         return _check("weights.matching", "warn", sentence)
