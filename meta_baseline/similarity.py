@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -93,7 +94,7 @@ def unit_geometry(gram: Float[ndarray, "N N"], dtype: type[np.floating] = np.flo
 
     The strict upper triangle holds it all; ``dtype`` float32 halves the memory again and costs 1e-6.
     """
-    vector = centre_unbiased(gram)[np.triu_indices(len(gram), k=1)]
+    vector = centre_unbiased(gram).ravel()[_upper_triangle(len(gram))]
     length = float(np.linalg.norm(vector))
     scale = float(np.abs(gram).max())
     if not length > 1e-12 * scale * len(gram):
@@ -209,9 +210,8 @@ def procrustes_distance(first: Float[ndarray, "N N"], second: Float[ndarray, "N 
 def rank_distances(gram: Float[ndarray, "N N"]) -> Float[ndarray, " D"]:
     """Ranks of the Euclidean distances of all pairs of images, centred and of length 1: dot products are Spearman's."""
     squares = np.diag(gram)
-    upper = np.triu_indices(len(gram), k=1)
     # Rounding would order distances that are equal; ten digits leave ties as ties.
-    distances = squares[upper[0]] + squares[upper[1]] - 2 * gram[upper]
+    distances = (squares[:, None] + squares - 2 * gram).ravel()[_upper_triangle(len(gram))]
     rounded = np.round(distances / (float(np.abs(distances).max()) or 1.0), 10)
     ranks: Float[ndarray, " D"] = stats.rankdata(rounded)
     ranks = ranks - ranks.mean()
@@ -255,8 +255,15 @@ def _check_size(gram: Float[ndarray, "N N"]) -> int:
     return n
 
 
+@lru_cache(maxsize=2)
+def _upper_triangle(n: int) -> Int[ndarray, " NN"]:
+    return np.flatnonzero(np.triu(np.ones((n, n), dtype=bool), k=1))
+
+
 def _centre(gram: Float[ndarray, "N N"]) -> Float[ndarray, "N N"]:
     rows = gram.mean(axis=1)
+    if float(np.abs(rows).max()) <= 1e-13 * float(np.abs(np.diag(gram)).max()):
+        return gram
     return gram - rows[:, None] - rows + rows.mean()
 
 

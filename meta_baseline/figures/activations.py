@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,6 +21,7 @@ from meta_baseline.representations.planes import PrincipalPlane
 
 _PIXELS = COLOURS["pixels"]
 _DOTS: dict[str, Any] = {"s": 7, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+_MAX_DOTS = 500
 _CLASS_COLOURS = ("#b5577b", "#2a9d8f")
 """Of class 0 and class 1; the networks' own colours stay theirs."""
 
@@ -63,20 +64,18 @@ def draw_agreement(result: ActivationResult) -> Figure | None:
     left.set_ylim(max(min([-0.03, *(low - 0.03 for low in lowest if np.isfinite(low))]), -0.4), 1.04)
     left.set_ylabel("debiased CKA (1: same geometry)")
     handles = [
-        Line2D(
-            [],
-            [],
-            color=INK,
-            marker="o",
-            markersize=4.5,
-            linewidth=1.2,
-            label="meta with baseline, 95 % interval over images",
-        ),
-        Patch(color=UNTRAINED, alpha=0.4, label="untrained pairs: mean and 95 % band"),
-        Line2D([], [], color=META, linewidth=1.1, linestyle=(0, (2, 1.5)), label="meta with the pixels"),
-        Line2D([], [], color=BASELINE, linewidth=1.1, linestyle=(0, (2, 1.5)), label="baseline with the pixels"),
+        Line2D([], [], color=INK, marker="o", markersize=4.5, linewidth=1.2),
+        (Patch(color=UNTRAINED, alpha=0.3, linewidth=0), Line2D([], [], color=UNTRAINED, linewidth=1.2)),
+        Line2D([], [], color=META, linewidth=1.1, linestyle=(0, (2, 1.5))),
+        Line2D([], [], color=BASELINE, linewidth=1.1, linestyle=(0, (2, 1.5))),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    labels = [
+        "meta with baseline, 95 % interval over images",
+        "untrained pairs: mean and 95 % band",
+        "meta with the pixels",
+        "baseline with the pixels",
+    ]
+    figure.legend(handles, labels, loc="outside lower left", ncols=2)
     return figure
 
 
@@ -149,13 +148,12 @@ def draw_layer_statistics(result: ActivationResult) -> Figure | None:
 @styled
 def draw_planes_by_class(result: ActivationResult) -> Figure | None:
     """Principal planes of four layers, one row per network, coloured by class."""
-    labels = result.facts.labels
-    colours = np.array(_CLASS_COLOURS)[labels]
+    colours = np.array(_CLASS_COLOURS)[result.facts.labels]
     handles = [
         Line2D([], [], marker="o", linestyle="", markersize=5, color=colour, label=f"class {value}")
         for value, colour in enumerate(_CLASS_COLOURS)
     ]
-    figure = _draw_planes(result.facts, lambda axes, scores: axes.scatter(*scores, c=colours, **_DOTS))
+    figure = _draw_planes(result.facts, lambda axes, scores, shown: axes.scatter(*scores, c=colours[shown], **_DOTS))
     if figure is not None:
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
     return figure
@@ -171,8 +169,8 @@ def draw_planes_by_latent(result: ActivationResult) -> Figure | None:
     style = {"cmap": "viridis", "vmin": low, "vmax": high if high > low else low + 1}
     last = []
 
-    def scatter(axes: Axes, scores: Float[ndarray, "2 n"]) -> None:
-        last.append(axes.scatter(*scores, c=facts.strongest_values, **style, **_DOTS))
+    def scatter(axes: Axes, scores: Float[ndarray, "2 n"], shown: Int[ndarray, " n"]) -> None:
+        last.append(axes.scatter(*scores, c=facts.strongest_values[shown], **style, **_DOTS))
 
     figure = _draw_planes(facts, scatter, latent=facts.strongest_latent)
     if figure is not None:
@@ -183,13 +181,18 @@ def draw_planes_by_latent(result: ActivationResult) -> Figure | None:
 
 
 def _draw_planes(
-    facts: RepresentationFacts, scatter: Callable[[Axes, Float[ndarray, "2 n"]], object], *, latent: str = ""
+    facts: RepresentationFacts,
+    scatter: Callable[[Axes, Float[ndarray, "2 n"], Int[ndarray, " n"]], object],
+    *,
+    latent: str = "",
 ) -> Figure | None:
     planes = {(plane.network, plane.role): plane for plane in facts.planes}
     roles = _spread(facts.hidden_roles or facts.roles, 4)
     networks = [name for name in facts.networks if any(plane.network == name for plane in facts.planes)]
     if not roles:
         return None
+    # At random, as images may come sorted by class.
+    shown = np.sort(np.random.default_rng(0).permutation(len(facts.labels))[:_MAX_DOTS])
     figure = new_figure(7.2, 0.7 + 1.85 * len(networks))
     panels = figure.subplots(len(networks), len(roles), squeeze=False)
     for row, network in zip(panels, networks):
@@ -200,7 +203,7 @@ def _draw_planes(
             if plane is None or not plane.explained.any():
                 axes.text(0.5, 0.5, "constant" if plane else "no such layer", ha="center", transform=axes.transAxes)
                 continue
-            scatter(axes, plane.scores.T)
+            scatter(axes, plane.scores[shown].T, shown)
             axes.margins(0.08)
             share = float(plane.latent_shares[facts.latent_names.index(latent)]) if latent else 0.0
             axes.set_xlabel(_explained(plane, latent, share), fontsize=8, labelpad=3)
@@ -211,8 +214,8 @@ def _draw_planes(
 
 
 def _explained(plane: PrincipalPlane, latent: str, share: float) -> str:
-    words = f"{plane.explained[0]:.0%} + {plane.explained[1]:.0%} of variance"
-    return words if not latent else f"{words}\n{share:.0%} of {latent}"
+    words = "{:.0f} % + {:.0f} % of variance".format(*(100 * plane.explained))
+    return words if not latent else f"{words}\n{100 * share:.0f} % of {latent}"
 
 
 def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ...], measure: str) -> None:
@@ -225,7 +228,9 @@ def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ..
             values = np.array([float(getattr(layer, measure)) for _, layer in layers])
         own = network in ("meta", "baseline")
         colour = COLOURS[network] if own else UNTRAINED
-        axes.plot(places, values, "o-", color=colour, markersize=4 if own else 2.5, linewidth=1.6 if own else 0.8)
+        # Meta is drawn last and its dots are smaller, so that equal values show both colours.
+        size = {"meta": 3.5, "baseline": 6.0}.get(network, 2.5)
+        axes.plot(places, values, "o-", color=colour, markersize=size, linewidth=1.6 if own else 0.8)
         if measure == "separability" and own:
             low = [layer.separability_low for _, layer in layers]
             high = [layer.separability_high for _, layer in layers]
@@ -282,9 +287,10 @@ FIGURES = (
     FigureSpec(
         slug="planes_by_class",
         title="The images as the layers see them, by class",
-        how_to_read="Each dot is an image, placed by the two directions in which the layer's activations vary most. "
-        "Two clouds, one of each colour, mean that the class is what the layer varies with most; mixed colours do not "
-        "mean that the class is absent. Every panel has its own directions: compare shapes, not places.",
+        how_to_read="Each dot is an image (at most 500 are shown), placed by the two directions in which the layer's "
+        "activations vary most. Two clouds, one of each colour, mean that the class is what the layer varies with "
+        "most; mixed colours do not mean that the class is absent. Every panel has its own directions: compare shapes, "
+        "not places.",
         draw=draw_planes_by_class,
     ),
     FigureSpec(

@@ -17,6 +17,7 @@ NOTABLE_RATIO = 1.5
 """Of effective dimensions, from which a difference is worth a finding."""
 
 _EQUAL = 0.99999
+_OWN = ("meta", "baseline")
 
 
 def list_findings(facts: RepresentationFacts) -> tuple[Finding, ...]:
@@ -72,7 +73,7 @@ def _agreement_finding(facts: RepresentationFacts) -> Finding | None:
 
 def _separability_finding(facts: RepresentationFacts) -> Finding | None:
     best: dict[str, LayerStatistics] = {}
-    for network in ("meta", "baseline"):
+    for network in _OWN:
         layers = [facts.layer(network, role) for role in facts.hidden_roles]
         known = [layer for layer in layers if layer is not None and math.isfinite(layer.separability)]
         if not known:
@@ -98,30 +99,41 @@ def _separability_finding(facts: RepresentationFacts) -> Finding | None:
 
 
 def _dimension_finding(facts: RepresentationFacts) -> Finding | None:
-    ratios: dict[str, float] = {}
+    """Where the two differ most in dimension; else where both left the untrained networks most."""
+    apart: dict[str, float] = {}
+    from_start: dict[str, float] = {}
     for role in facts.hidden_roles:
-        meta, baseline = (facts.layer(network, role) for network in ("meta", "baseline"))
-        if meta is not None and baseline is not None:
-            ratio = meta.participation_ratio / baseline.participation_ratio
-            if math.isfinite(ratio) and ratio > 0:
-                ratios[role] = abs(math.log(ratio))
-    if not ratios or max(ratios.values()) < math.log(NOTABLE_RATIO):
-        return None
-    role = max(ratios, key=lambda name: ratios[name])
+        own = np.array([_dimensions(facts, network, role) for network in _OWN])
+        untrained = facts.untrained(role, "participation_ratio")
+        if not ((own > 0).all() and len(untrained) and (untrained > 0).all()):
+            continue
+        apart[role] = abs(math.log(own[0] / own[1]))
+        # The nearer of the two beside the nearest untrained network; 0 where they are not on one side.
+        from_start[role] = max(math.log(untrained.min() / own.max()), math.log(own.min() / untrained.max()), 0.0)
+    for distances, importance in ((apart, 0.4), (from_start, 0.3)):
+        if distances and max(distances.values()) >= math.log(NOTABLE_RATIO):
+            role = max(distances, key=lambda name: distances[name])
+            return _describe_dimensions(facts, role, together=distances is from_start, importance=importance)
+    return None
+
+
+def _describe_dimensions(facts: RepresentationFacts, role: str, *, together: bool, importance: float) -> Finding:
     meta, baseline = facts.layer("meta", role), facts.layer("baseline", role)
     assert meta is not None and baseline is not None
     untrained = facts.untrained(role, "participation_ratio")
+    what = "Training changed the dimension of both most" if together else "The two differ most in dimension"
     sentence = (
-        f"The two differ most in dimension in {role}: activations vary along {_count(meta.participation_ratio)} "
-        f"effective dimensions in the meta and {_count(baseline.participation_ratio)} in the baseline network "
-        f"(untrained {_counts(untrained)}), with {_dead(meta)} and {_dead(baseline)} channels dead."
+        f"{what} in {role}: activations vary along {_count(meta.participation_ratio)} effective dimensions in the meta "
+        f"and {_count(baseline.participation_ratio)} in the baseline network (untrained {_counts(untrained)}), with "
+        f"{_dead(meta)} and {_dead(baseline)} channels dead."
     )
-    names = [
-        f"{role}.{measure}.{network}"
-        for measure in ("participation_ratio", "num_dead")
-        for network in ("meta", "baseline")
-    ]
-    return Finding(sentence=sentence, importance=0.4, estimates=tuple(names))
+    names = [f"{role}.{measure}.{network}" for measure in ("participation_ratio", "num_dead") for network in _OWN]
+    return Finding(sentence=sentence, importance=importance, estimates=tuple(names))
+
+
+def _dimensions(facts: RepresentationFacts, network: str, role: str) -> float:
+    layer = facts.layer(network, role)
+    return layer.participation_ratio if layer is not None else math.nan
 
 
 def _separation(layer: LayerStatistics) -> str:

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
+from scipy import linalg
 
 from meta_baseline.activations import LayerActivations
 
@@ -100,16 +101,18 @@ def measure_separability(
     is missing from a fold.
     """
     distances: list[float] = []
+    # Centred in float64 and then kept in float32: a mean far larger than the sd cannot drown it.
+    centred = (features - features.mean(axis=0, dtype=np.float64)).astype(np.float32)
     for fold in range(NUM_FOLDS):
         tested = folds == fold
         if any(
             labels[part].min(initial=1) == labels[part].max(initial=0) or part.sum() < 4 for part in (tested, ~tested)
         ):
             return math.nan, math.nan, math.nan
-        direction, scale = _discriminant(features[~tested].astype(np.float64), labels[~tested] == 1)
+        direction, scale = _discriminant(centred[~tested], labels[~tested] == 1)
         if not direction.any():
             return math.nan, math.nan, math.nan
-        distances.append(_distance((features[tested] / scale) @ direction, labels[tested] == 1))
+        distances.append(_distance((centred[tested] / scale) @ direction, labels[tested] == 1))
     value = float(np.mean(distances))
     ones = int(labels.sum())
     zeros = len(labels) - ones
@@ -118,24 +121,25 @@ def measure_separability(
 
 
 def _discriminant(
-    features: Float[ndarray, "N C"], is_one: Bool[ndarray, " N"]
-) -> tuple[Float[ndarray, " C"], Float[ndarray, " C"]]:
+    features: Float32[ndarray, "N C"], is_one: Bool[ndarray, " N"]
+) -> tuple[Float32[ndarray, " C"], Float32[ndarray, " C"]]:
     """Fisher's direction in standardised channels, and the scale of the channels (1 where one is constant)."""
     sd = features.std(axis=0)
-    varies = sd > 1e-6 * np.abs(features).max(axis=0)
-    scale = np.where(varies, sd, 1.0)
-    values = np.where(varies, features / scale, 0.0)
+    scale = np.where(sd > 0, sd, np.float32(1.0))
+    values = features / scale
     means = [values[is_one].mean(axis=0), values[~is_one].mean(axis=0)]
     within = values - np.where(is_one[:, None], *means)
     difference = means[0] - means[1]
     n, c = within.shape
-    ridge = _RIDGE * float((within**2).sum()) / max(int(varies.sum()), 1)
+    ridge = np.float32(_RIDGE) * (within**2).sum() / max(int((sd > 0).sum()), 1)
     if ridge == 0:
         return difference, scale
     if c <= n:
-        return n * np.linalg.solve(within.T @ within + ridge * np.eye(c), difference), scale
+        covariance = within.T @ within + ridge * np.eye(c, dtype=np.float32)
+        return n * linalg.solve(covariance, difference, assume_a="pos"), scale
     # The same by the matrix inversion lemma, with an N x N system.
-    inner = np.linalg.solve(within @ within.T + ridge * np.eye(n), within @ difference)
+    gram = within @ within.T + ridge * np.eye(n, dtype=np.float32)
+    inner = linalg.solve(gram, within @ difference, assume_a="pos")
     return n * (difference - within.T @ inner) / ridge, scale
 
 
