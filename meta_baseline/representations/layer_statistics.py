@@ -125,13 +125,15 @@ def _discriminant(
 ) -> tuple[Float32[ndarray, " C"], Float32[ndarray, " C"]]:
     """Fisher's direction in standardised channels, and the scale of the channels (1 where one is constant)."""
     sd = features.std(axis=0)
-    scale = np.where(sd > 0, sd, np.float32(1.0))
-    values = features / scale
+    # A unit that is silent in these folds has the sd of its rounding, and would be blown up in the other one.
+    varies = sd > 1e-4 * np.abs(features).max(axis=0)
+    scale = np.where(varies, sd, np.float32(1.0))
+    values = np.where(varies, features / scale, np.float32(0.0))
     means = [values[is_one].mean(axis=0), values[~is_one].mean(axis=0)]
     within = values - np.where(is_one[:, None], *means)
     difference = means[0] - means[1]
     n, c = within.shape
-    ridge = np.float32(_RIDGE) * (within**2).sum() / max(int((sd > 0).sum()), 1)
+    ridge = np.float32(_RIDGE) * (within**2).sum() / max(int(varies.sum()), 1)
     if ridge == 0:
         return difference, scale
     if c <= n:

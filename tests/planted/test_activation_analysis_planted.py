@@ -141,6 +141,19 @@ def test_class_separability_finds_the_planted_distance(width):
         assert np.mean(found) > 1.0
 
 
+def test_units_that_fire_for_single_images_do_not_hide_how_far_the_classes_lie_apart():
+    rng = np.random.default_rng(13)
+    num = 150  # not a power of two, so that the mean of a silent unit is off by its rounding
+    labels = np.arange(num) % 2
+    known = np.stack([(labels - 0.5) * 2 + rng.normal(size=num), rng.normal(size=num)], axis=1)
+    rare = np.zeros((num, 40))
+    rare[rng.choice(num, 40, replace=False), np.arange(40)] = rng.random(40)
+    folds = deal_folds(labels, np.arange(num), rng)
+    features = np.hstack([known, rare + 0.7]).astype(np.float32)
+    alone, beside = (measure_separability(x, labels, folds)[0] for x in (features[:, :2], features))
+    assert beside == pytest.approx(alone, abs=0.35)
+
+
 def test_separability_of_the_classes_is_reported_against_untrained_networks():
     rng = np.random.default_rng(9)
     stores = make_world(rng)
