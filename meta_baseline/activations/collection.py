@@ -120,7 +120,7 @@ def collect_store(
         stimuli: labels, groups and latents of the images.
         device: where the network runs.
         rng: chooses positions.
-        positions_per_image: at most so many channel vectors per image and convolutional layer.
+        positions_per_image: at most so many channel vectors per image and convolutional layer; 0 keeps none.
         notes: sentences to put in front of those about this pass.
 
     Raises:
@@ -182,8 +182,9 @@ def collect_stores(
 ) -> Stores:
     """Both networks and ``num_untrained`` untrained ones per architecture over the same images.
 
-    Known step-0 networks stand first among the untrained, fresh initialisations fill up. All networks are sampled at
-    the same positions wherever their maps have the same size.
+    Known step-0 networks stand first among the untrained, fresh initialisations fill up. Networks are sampled at the
+    same positions wherever their maps have the same size. Positions are half of a store's memory, so of the untrained
+    networks only step 0, or the first where it is unknown, keeps them.
 
     Raises:
         InputError: when no layer of one network corresponds to one of the other.
@@ -192,7 +193,7 @@ def collect_stores(
     loader = build_loader(stimuli, batch_size=batch_size, num_workers=num_workers)
     place_seed = int(rng.integers(2**63))
 
-    def collect(model: nn.Module, network: str, notes: Sequence[str] = ()) -> ActivationStore:
+    def collect(model: nn.Module, network: str, notes: Sequence[str] = (), *, places: bool = True) -> ActivationStore:
         return collect_store(
             model,
             progress(loader, desc=f"activations of {network}"),
@@ -201,7 +202,7 @@ def collect_stores(
             stimuli=stimuli,
             device=device,
             rng=np.random.default_rng(place_seed),
-            positions_per_image=positions_per_image,
+            positions_per_image=positions_per_image if places else 0,
             notes=notes,
         )
 
@@ -211,7 +212,7 @@ def collect_stores(
         twins: Iterator[Untrained] = iterate_untrained(
             model, own, num_networks=num_untrained, calibration=calibration, device=device, rng=rng
         )
-        return [collect(twin.model, f"{name} {i}", twin.notes) for i, twin in enumerate(twins, start=1)]
+        return [collect(twin.model, f"{name} {i}", twin.notes, places=i == 1) for i, twin in enumerate(twins, start=1)]
 
     of_meta = ((meta_initial, "Step 0 of the meta network."),) if meta_initial is not None else ()
     of_baseline = ((baseline_initial, "Step 0 of the baseline network."),) if baseline_initial is not None else ()

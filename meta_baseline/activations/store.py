@@ -33,7 +33,8 @@ class LayerActivations:
         map_shape: (C, H, W), or (U,) for a fully connected layer.
         pooled: mean over the H x W positions.
         grid: adaptive averages on a G x G grid, G = min(4, H, W), channel-major (channel, row, column).
-        positions: channel vectors at M sampled positions, image by image; see ``positions.sample_positions``.
+        positions: channel vectors at M sampled positions, image by image; see ``positions.sample_positions``. None
+            in convolutional layers of further untrained networks; see ``collect_stores``.
         position_image: the image (row of ``pooled``) of each sampled position.
         position_row, position_column: its cell in the map; -1 for a fully connected layer.
         position_foreground: True where the cell's input area, or that of one of its eight neighbours, holds ink.

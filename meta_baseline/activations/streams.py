@@ -70,7 +70,8 @@ class LayerStream:
             return
         self._statistics.update(output.permute(0, 2, 3, 1).reshape(-1, output.shape[1]))
         self._grid[first_row:end] = _to_numpy(functional.adaptive_avg_pool2d(output, self._grid_shape).flatten(1))
-        self._sample(output, ink(), first_row)
+        if self._positions_per_image:
+            self._sample(output, ink(), first_row)
 
     def finish(self) -> LayerActivations:
         """The layer over all images.

@@ -9,20 +9,20 @@ from meta_baseline.representations.agreement import SimilarityTable
 
 
 def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
-    """Tables by file name: agreement, layers, similarity (long form), latents in the planes."""
+    """Tables by file name: agreement, layers, relations, similarity (long form), latents in the planes."""
     return {
         "agreement": _tabulate_agreement(result),
         "layers": _tabulate_layers(result),
+        "relations": _tabulate_relations(result),
         "similarity": pd.concat([_lengthen(table) for table in result.facts.tables], ignore_index=True),
         "latents": _tabulate_latents(result),
     }
 
 
 def _tabulate_agreement(result: ActivationResult) -> pd.DataFrame:
-    """One row per pair of layers."""
+    """One row per pair of layers: debiased CKA, its control, and both with the pixels taken out."""
     rows = []
     for layer in result.facts.matched:
-        mean, lowest, highest = layer.control("cka")
         low, high = layer.band("cka")
         rows.append(
             {
@@ -30,9 +30,7 @@ def _tabulate_agreement(result: ActivationResult) -> pd.DataFrame:
                 "debiased CKA": layer.cka,
                 "low": layer.cka_low,
                 "high": layer.cka_high,
-                "untrained pairs": mean,
-                "untrained lowest": lowest,
-                "untrained highest": highest,
+                "untrained pairs": layer.control("cka")[0],
                 "band low": low,
                 "band high": high,
                 "beside the band": layer.verdict,
@@ -40,23 +38,34 @@ def _tabulate_agreement(result: ActivationResult) -> pd.DataFrame:
                 "pixels out low": layer.partial_low,
                 "pixels out high": layer.partial_high,
                 "untrained, pixels out": layer.control("partial_cka")[0],
-                "biased CKA": layer.biased_cka,
-                "untrained biased CKA": layer.control("biased_cka")[0],
-                "Procrustes angle": layer.procrustes,
-                "untrained angle": layer.control("procrustes")[0],
-                "RSA": layer.rank_agreement,
-                "untrained RSA": layer.control("rank_agreement")[0],
-                "meta with pixels": layer.pixels_meta,
-                "baseline with pixels": layer.pixels_baseline,
-                "untrained with pixels": layer.pixels_untrained,
-                "meta with its step 0": layer.meta_initial,
-                "baseline with its step 0": layer.baseline_initial,
-                "meta with untrained": layer.meta_untrained,
-                "baseline with untrained": layer.baseline_untrained,
                 "images": layer.num_images,
-                "images (angle, RSA)": layer.num_images_distances,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def _tabulate_relations(result: ActivationResult) -> pd.DataFrame:
+    """One row per pair of layers: the other measures, and debiased CKA with pixels, step 0 and untrained networks."""
+    rows = [
+        {
+            "layer": layer.role,
+            "biased CKA": layer.biased_cka,
+            "untrained biased CKA": layer.control("biased_cka")[0],
+            "Procrustes angle": layer.procrustes,
+            "untrained angle": layer.control("procrustes")[0],
+            "RSA": layer.rank_agreement,
+            "untrained RSA": layer.control("rank_agreement")[0],
+            "images (angle, RSA)": layer.num_images_distances,
+            "meta with pixels": layer.pixels_meta,
+            "baseline with pixels": layer.pixels_baseline,
+            "untrained with pixels": layer.pixels_untrained,
+            "meta with its step 0": layer.meta_initial,
+            "baseline with its step 0": layer.baseline_initial,
+            "meta with untrained": layer.meta_untrained,
+            "baseline with untrained": layer.baseline_untrained,
+        }
+        for layer in result.facts.matched
+    ]
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
