@@ -210,9 +210,13 @@ def collect_stores(
 
     def collect_untrained(model: nn.Module, own: tuple[tuple[nn.Module, str], ...], name: str) -> list[ActivationStore]:
         twins: Iterator[Untrained] = iterate_untrained(
-            model, own, num_networks=num_untrained, calibration=calibration, device=device, rng=rng
+            model, own, num_networks=max(num_untrained, 1), calibration=calibration, device=device, rng=rng
         )
-        return [collect(twin.model, f"{name} {i}", twin.notes, places=i == 1) for i, twin in enumerate(twins, start=1)]
+        with_places = max(len(own), 1)
+        return [
+            collect(twin.model, f"{name} {i}", twin.notes, places=i <= with_places)
+            for i, twin in enumerate(twins, start=1)
+        ]
 
     of_meta = ((meta_initial, "Step 0 of the meta network."),) if meta_initial is not None else ()
     of_baseline = ((baseline_initial, "Step 0 of the baseline network."),) if baseline_initial is not None else ()
