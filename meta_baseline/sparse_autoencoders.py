@@ -26,7 +26,7 @@ from meta_baseline.activations import ActivationStore, Stores, collect_activatio
 from meta_baseline.dictionaries.autoencoder import TrainedAutoencoder, Variant, as_samples
 from meta_baseline.dictionaries.checks import list_checks
 from meta_baseline.dictionaries.estimates import list_estimates
-from meta_baseline.dictionaries.facts import DictionaryStudy, LayerFacts
+from meta_baseline.dictionaries.facts import DictionaryStudy
 from meta_baseline.dictionaries.fidelity import draw_image_weights
 from meta_baseline.dictionaries.findings import list_findings
 from meta_baseline.dictionaries.layer import LayerTask, choose_options, study_layer
@@ -106,8 +106,8 @@ def train_sparse_autoencoder(
     """A sparse dictionary of channel vectors; for a mapping of layers, one dictionary each.
 
     A sample is the channel vector at one spatial position: maps [N, C, H, W] are taken apart into N * H * W of them.
-    What is None is chosen by size: four atoms per channel (at most 512, and one to ten samples), one in eight of them
-    active, 500 steps of 256 samples or 60 epochs.
+    What is None is chosen by size: two atoms per channel (at most 384, and one to ten samples), as many active as an
+    eighth of the channels, 500 steps of 256 samples or 60 epochs.
 
     Args:
         activations: [M, C], [N, C, H, W], or a mapping as ``collect_activations`` returns it.
@@ -197,9 +197,8 @@ def compare_dictionaries(
     seed = int(rng.integers(2**63))
     targets = choose_targets(stores.meta.labels, stores.meta.latents)
     thorough = _choose_thorough(networks["meta"], roles)
-    layers: list[LayerFacts] = []
-    for role in progress(roles, desc="dictionaries"):
-        task = LayerTask(
+    tasks = [
+        LayerTask(
             layer=role,
             networks={name: store.layers[role] for name, store in networks.items()},
             controls=controls,
@@ -212,9 +211,10 @@ def compare_dictionaries(
             seed=seed,
             device=device,
         )
-        layers.append(study_layer(task))
+        for role in roles
+    ]
     study = DictionaryStudy(
-        layers=tuple(layers),
+        layers=tuple(study_layer(task) for task in progress(tasks, desc="dictionaries")),
         controls=controls,
         skipped=tuple(skipped),
         num_images=num_images,

@@ -15,6 +15,7 @@ SMALL_LAYER = 16
 MANY_DEAD = 0.5
 FEW_DEAD = 0.1
 L0_TOLERANCE = 0.3
+STABLE = 0.6
 
 
 def list_checks(study: DictionaryStudy) -> tuple[Check, ...]:
@@ -24,6 +25,7 @@ def list_checks(study: DictionaryStudy) -> tuple[Check, ...]:
         *_check_dead(study),
         *_check_pca(study),
         *_check_frozen(study),
+        *_check_stable(study),
         *_check_sparsity(study),
         *_check_samples(study),
         *_check_small(study),
@@ -103,6 +105,24 @@ def _check_frozen(study: DictionaryStudy) -> Iterator[Check]:
         else "Training the atoms adds "
         f"{min(gains):.3f} to {max(gains):.3f} of the variance over random directions of the same covariance that are "
         "read equally well; the rest is second-order structure.",
+    )
+
+
+def _check_stable(study: DictionaryStudy) -> Iterator[Check]:
+    unstable = [
+        f"{layer.layer} {matching.first} ({matching.mean:.2f})"
+        for layer in study.layers
+        for matching in layer.matching("seeds")
+        if not matching.mean >= STABLE
+    ]
+    yield Check(
+        code="autoencoder.stable_features",
+        verdict="warn" if unstable else "pass",
+        sentence="Two dictionary seeds of the same activations find different features (correlation of matched atoms "
+        f"below {STABLE}) in {_join(unstable)}: do not read single features there as the network's."
+        if unstable
+        else "Two dictionary seeds of the same activations find the same features (correlation of matched atoms at "
+        f"least {STABLE}, weighted by variance) in every layer.",
     )
 
 

@@ -135,7 +135,7 @@ def _of_matching(layer: LayerFacts, matching: Matching, floor: float) -> Estimat
     name, label = names[matching.kind]
     return Estimate(
         name=f"{layer.layer}.matching.{name}",
-        label=f"{layer.layer}: mean correlation of matched atoms, {label}",
+        label=f"{layer.layer}: correlation of matched atoms, weighted by variance, {label}",
         value=matching.mean,
         unit="correlation",
         reference=floor,
@@ -174,7 +174,7 @@ def _list_means(study: DictionaryStudy) -> Iterator[Estimate]:
     ):
         yield Estimate(
             name=f"mean.matching.{name}",
-            label=f"mean over layers: correlation of matched atoms, {label}",
+            label=f"mean over layers: correlation of matched atoms, weighted by variance, {label}",
             value=mean_matching(study, kind),
             unit="correlation",
             **n,

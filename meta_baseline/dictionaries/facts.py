@@ -8,8 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from meta_baseline.dictionaries.autoencoder import TrainedAutoencoder
-from meta_baseline.dictionaries.fidelity import Fidelity
 from meta_baseline.dictionaries.features import Gallery
+from meta_baseline.dictionaries.fidelity import Fidelity
 from meta_baseline.dictionaries.selectivity import Selectivity
 
 
@@ -82,7 +82,9 @@ class Matching:
             dictionaries of one network: the ceiling) or "shuffled" (meta and baseline on different images: the floor).
         first, second: the networks.
         unit: "positions", or "images" (largest code in each) where the two maps were not sampled at the same places.
-        mean: mean correlation over the matched pairs.
+        mean: mean correlation over the matched pairs, each weighted by the share of code variance that its two atoms
+            have in their dictionaries: rare atoms are many, carry little and are found again by chance.
+        plain_mean: the same without weights.
         correlations: of all pairs, in falling order.
     """
 
@@ -92,6 +94,7 @@ class Matching:
     second: str
     unit: str
     mean: float
+    plain_mean: float
     correlations: Float[ndarray, " P"]
 
 

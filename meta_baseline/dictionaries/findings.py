@@ -54,9 +54,9 @@ def _find_shared(study: DictionaryStudy) -> Iterator[Finding]:
         else "each shares more features with its untrained network than with the other"
     )
     yield Finding(
-        sentence=f"Features of the two networks matched by when they are active correlate at {shared:.2f} on held-out "
-        f"images; with an untrained network {untrained:.2f}, ceiling (two dictionaries of one network) {ceiling:.2f}, "
-        f"floor (different images) {floor:.2f}: {verdict}.",
+        sentence=f"Features of the two networks matched by when they are active correlate at {shared:.2f} (weighted by "
+        f"variance, held-out images); with an untrained network {untrained:.2f}, ceiling (two dictionaries of one "
+        f"network) {ceiling:.2f}, floor (different images) {floor:.2f}: {verdict}.",
         importance=0.45 if abs(excess) > _CLEAR_EXCESS else 0.4,
         estimates=tuple(f"mean.matching.{name}" for name in ("meta_baseline", "untrained", "seeds", "shuffled")),
     )

@@ -25,7 +25,7 @@ def match_by_activation(
 
     P is the smaller number of active atoms; rows are the same positions (or images) in both.
     """
-    alive_first, alive_second = np.flatnonzero(first.std(axis=0) > 0), np.flatnonzero(second.std(axis=0) > 0)
+    alive_first, alive_second = (np.flatnonzero(np.ptp(codes, axis=0) > 0) for codes in (first, second))
     correlation = _standardise(first[:, alive_first]).T @ _standardise(second[:, alive_second])
     rows, columns = linear_sum_assignment(correlation, maximize=True)
     return alive_first[rows], alive_second[columns]
@@ -34,6 +34,17 @@ def match_by_activation(
 def correlate_pairs(first: Float[ndarray, "M P"], second: Float[ndarray, "M P"]) -> Float[ndarray, " P"]:
     """Pearson correlation of each column with its partner; 0 where one of the two is constant."""
     return np.einsum("mp,mp->p", _standardise(first), _standardise(second), dtype=np.float64)
+
+
+def weigh_pairs(
+    first: Float[ndarray, "M A1"], second: Float[ndarray, "M A2"], pairs: tuple[ndarray, ndarray]
+) -> Float[ndarray, " P"]:
+    """Mean share of code variance that the two atoms of each pair have in their dictionaries; sums to 1 over pairs."""
+    weights = np.zeros(len(pairs[0]))
+    for codes, atoms in zip((first, second), pairs):
+        variance = codes.var(axis=0, dtype=np.float64)
+        weights += variance[atoms] / max(float(variance.sum()), np.finfo(np.float64).tiny)
+    return weights / weights.sum() if weights.sum() > 0 else weights
 
 
 def mean_max_cosine(first: Float[ndarray, "A1 C"], second: Float[ndarray, "A2 C"]) -> float:
@@ -75,6 +86,6 @@ def pair_shuffled_images(image: Int[ndarray, " M"], rng: np.random.Generator) ->
 
 def _standardise(codes: Float[ndarray, "M A"]) -> Float[ndarray, "M A"]:
     """Columns of mean 0 and norm 1; constant ones are all zero."""
-    centred = codes - codes.mean(axis=0, dtype=np.float64).astype(codes.dtype)
+    centred = (codes - codes.mean(axis=0, dtype=np.float64).astype(codes.dtype)) * (np.ptp(codes, axis=0) > 0)
     norm = np.linalg.norm(centred, axis=0)
     return centred / np.where(norm > 0, norm, 1.0)

@@ -70,7 +70,7 @@ def measure_selectivity(
 
     Whole groups of images (those of one shape identity) are shuffled together, as images of one group are alike.
     """
-    alive = np.flatnonzero(codes.std(axis=0) > 0)
+    alive = np.flatnonzero(np.ptp(codes, axis=0) > 0)
     if len(alive) == 0 or not targets:
         return ()
     features = _standardised_ranks(codes[:, alive])
