@@ -207,6 +207,7 @@ def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: flo
         return Finding(
             sentence=f"On these stimuli the two networks do not differ in accuracy ({numbers}).",
             importance=0.75,
+            beyond_control=False,
             estimates=estimates,
         )
     better = "meta" if difference > 0 else "baseline"
@@ -214,5 +215,6 @@ def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: flo
         sentence=f"On these stimuli the {better} network is more accurate ({numbers}); "
         "one pair of checkpoints, so no population claim.",
         importance=0.75,
+        beyond_control=True,
         estimates=estimates,
     )

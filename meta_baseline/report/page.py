@@ -247,11 +247,20 @@ def _view_table(table: ReportTable, number: int) -> _TableView:
     return _TableView(number=number, id=name, table=table, view=view, folded=view.num_rows > _LONG_TABLE)
 
 
+def _classify(finding: Finding) -> tuple[str, str]:
+    """Icon and words of a finding's kind, by its importance unless it says itself whether it exceeds its control."""
+    by_importance = next((kind, label) for least, kind, label in _KINDS if finding.importance >= least)
+    if finding.beyond_control is None or by_importance[0] == "caution":
+        return by_importance
+    wanted = "beyond" if finding.beyond_control else "within"
+    return next((kind, label) for _, kind, label in _KINDS if kind == wanted)
+
+
 def _view_findings(findings: tuple[Finding, ...], sections: tuple[_SectionView, ...]) -> Iterator[_FindingView]:
     leading = True
     for finding in sorted(findings, key=lambda item: -item.importance):
         home = next((view for view in sections if finding in view.section.findings), None)
-        kind, label = next((kind, label) for least, kind, label in _KINDS if finding.importance >= least)
+        kind, label = _classify(finding)
         yield _FindingView(
             kind=kind,
             label=label,

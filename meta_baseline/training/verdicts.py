@@ -20,6 +20,9 @@ CONSTANT_SHARE = 0.02
 LEARNED = 0.60
 """Below this accuracy on its own trained tasks a network has not learned them, and comparing it is moot."""
 
+REFIT_GAIN = 0.08
+"""More than this gained by refitting batch norm says that its running statistics do not fit a task."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -140,6 +143,37 @@ def check_networks(
     return tuple(checks)
 
 
+def check_normalisation(
+    networks: Sequence[str],
+    tasks: Sequence[str],
+    accuracy: Float[ndarray, "M T"],
+    refitted_accuracy: Float[ndarray, "M T"],
+) -> Check:
+    """Whether batch norm carries statistics that fit every task.
+
+    Args:
+        networks: the trained ones.
+        tasks: names.
+        accuracy: with the running statistics.
+        refitted_accuracy: with statistics of a few images of the task, weights and labels untouched.
+    """
+    gain = refitted_accuracy - accuracy
+    misfits = [
+        f"{task} ({network}: {accuracy[row, t]:.1%}, refitted {refitted_accuracy[row, t]:.1%})"
+        for t, task in enumerate(tasks)
+        for row, network in enumerate(networks)
+        if gain[row, t] > REFIT_GAIN
+    ]
+    if misfits:
+        sentence = (
+            f"Batch norm carries statistics that do not fit {_listed(misfits)}: what is lost there is normalisation, "
+            "not the relation between the objects."
+        )
+        return Check(code="training.batch_norm", verdict="warn", sentence=sentence)
+    sentence = "Refitting batch norm on a few images gains little on any task: its running statistics fit."
+    return Check(code="training.batch_norm", verdict="pass", sentence=sentence)
+
+
 ONE_PAIR = Check(
     code="training.one_pair",
     verdict="note",
@@ -175,6 +209,7 @@ def _state_difference(comparison: Comparison, *, comparable: bool) -> Finding:
     return Finding(
         sentence=sentence,
         importance=importance,
+        beyond_control=comparison.differ,
         estimates=(f"difference.{comparison.group}.steps_{comparison.steps}",),
     )
 
@@ -187,7 +222,7 @@ def _state_adaptation(before: Comparison, after: Comparison, num_support: int) -
         f"{'differ' if after.differ else 'do not differ'} ({after.describe()})."
     )
     names = tuple(f"difference.held-out.steps_{steps}" for steps in (before.steps, after.steps))
-    return Finding(sentence=sentence, importance=0.6, estimates=names)
+    return Finding(sentence=sentence, importance=0.6, beyond_control=after.differ, estimates=names)
 
 
 def _listed(names: Sequence[str]) -> str:
