@@ -6,6 +6,7 @@
     logistic    many L2 logistic regressions at once, to optimality     classifier  ... with the penalty chosen
     ridge       many ridge regressions at once, in closed form          mlp         the non-linear probe
     layer       the unit of work: one layer in, out-of-fold predictions of everything out
+    study       what all layers share, and the loop over them
     scores      accuracy, bits, AUC, R^2 per image and per layer        bootstrap   intervals over identities
     result      the arrays of a ProbeResult                             assembly    readouts -> those arrays
     estimates, checks, findings     the arrays in words

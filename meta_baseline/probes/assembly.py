@@ -164,11 +164,13 @@ def _compare(
         value[shared] = (scores.score[0] - scores.score[1])[shared]
         resamples = np.stack([resample(0, layer) - resample(1, layer) for layer in shared], axis=1)
         low[shared], high[shared] = _over_cells(bootstrap.interval, resamples)
-        # The label is a family of its own; the latents together are the other.
-        for family in (slice(0, 1), slice(1, None)):
+        # The label is a family of its own, the latents together are the other. Where no image disagrees, half an image
+        # in each cell of the paired table leaves a standard error of 1 / n (Agresti & Min 2005, doi:10.1002/sim.1781).
+        for family, floor in ((slice(0, 1), 1 / bootstrap.num_groups), (slice(1, None), 0.0)):
             cells = resamples[:, :, family]
             if cells.shape[2]:
-                ends = bootstrap.simultaneous_interval(value[shared][:, family].ravel(), cells.reshape(len(cells), -1))
+                flat = cells.reshape(len(cells), -1)
+                ends = bootstrap.simultaneous_interval(value[shared][:, family].ravel(), flat, floor=floor)
                 joint_low[shared, family], joint_high[shared, family] = (end.reshape(len(shared), -1) for end in ends)
     return Differences(
         value=value,

@@ -36,13 +36,13 @@ def _find_label(result: ProbeResult) -> Finding:
             )
     controls = ", ".join(_list_controls(result))
     if all(beaten):
-        opening, importance = "The label can be read linearly out of the best layer at", 0.3
+        opening, importance = "The label can be read linearly out of the best layer with accuracy", 0.3
     else:
         opening, importance = (
-            "Not every network gives the label away beyond its controls: its best layer reads it at",
+            "Not every network gives the label away beyond its controls: its best layer reads it with accuracy",
             0.6,
         )
-    sentence = f"{opening} {' and '.join(parts)} accuracy on shape identities the probe never saw; {controls}."
+    sentence = f"{opening} {' and '.join(parts)}, on {describe_n(result)} that the probe never saw; {controls}."
     return Finding(sentence=sentence, importance=importance, estimates=tuple(names))
 
 
@@ -68,6 +68,9 @@ def _find_difference(result: ProbeResult, *, targets: slice) -> Finding:
     spread = result.differences.untrained_spread[where]
     size = abs(result.differences.value[where])
     beyond = (low > 0 or high < 0) and not size <= spread
+    if target == 0 and not np.isnan(result.null.p_value[:2]).all():
+        # Intervals are too short at chance: where neither network is above it, there is nothing to differ on.
+        beyond &= bool(np.nanmin(result.null.p_value[:2]) <= 0.05)
     measure = "accuracy" if kind == "binary" else "R^2"
     cells = "layers" if target == 0 else "layers and latents"
     untrained = f"; untrained networks reach {_mean_untrained(result, where)}" if result.twins else ""
@@ -76,7 +79,8 @@ def _find_difference(result: ProbeResult, *, targets: slice) -> Finding:
     opening = f"On {'the label' if target == 0 else f'the latent {name}'} the two networks"
     numbers = (
         f"{measure} {meta:.2f} from meta, {baseline:.2f} from baseline, difference {meta - baseline:+.2f} "
-        f"(95 % {low:+.2f} to {high:+.2f} over {result.num_groups} {describe_n(result)}, all {cells} at once){untrained}"
+        f"(95 % {low:+.2f} to {high:+.2f} over {result.num_groups} {describe_n(result)}, "
+        f"all {cells} at once){untrained}"
     )
     if beyond:
         sentence = f"{opening} differ most in {role}: {numbers}."

@@ -17,18 +17,29 @@ def deal_groups(
 ) -> Int[ndarray, " N"]:
     """Fold of every image: whole groups, and as nearly as groups allow the same class rate in every fold.
 
-    Equal class rates matter: where they vary, a probe without information learns the majority of its training part,
-    which is the minority of its test part, and scores below chance. Groups of one make-up (images per class) are
-    shuffled and dealt round, so that exchanging labels inside a fold between groups of one size leaves the
+    Equal class rates matter more than equal sizes: where they vary, a probe without information learns the majority
+    of its training part, which is the minority of its test part, and scores below chance. Large and one-sided groups
+    are dealt first, each to the fold whose excess of its class is smallest. Groups of one make-up (images per class)
+    are dealt in random order, so that exchanging labels inside a fold between groups of one size leaves the
     probability of the dealing unchanged (``permute_labels``).
     """
     names, index = np.unique(groups, return_inverse=True)
-    makeup = np.stack([np.bincount(index, weights=labels == value, minlength=len(names)) for value in (0, 1)], axis=1)
+    size = np.bincount(index)
+    excess = np.bincount(index, weights=labels) - labels.mean() * size
     order = rng.permutation(len(names))
-    size, rate = makeup.sum(axis=1)[order], (makeup[:, 1] / makeup.sum(axis=1))[order]
-    order = order[np.lexsort((rate, size))]
+    # Rounding keeps groups of one make-up together whatever the order of summation was.
+    key = np.round(excess, 9)[order]
+    order = order[np.lexsort((key, -np.abs(key), -size[order]))]
     fold_of_group = np.empty(len(names), dtype=np.int64)
-    fold_of_group[order] = np.arange(len(names)) % num_folds
+    fold_excess, fold_size = np.zeros(num_folds), np.zeros(num_folds)
+    limit = 1.25 * len(labels) / num_folds
+    for group in order:
+        full = fold_size + size[group] > limit
+        cost = np.round(fold_excess * excess[group], 9)
+        fold = np.lexsort((fold_size, cost, full))[0]
+        fold_of_group[group] = fold
+        fold_excess[fold] += excess[group]
+        fold_size[fold] += size[group]
     return fold_of_group[index]
 
 
@@ -47,15 +58,26 @@ def deal_within_groups(
     return folds
 
 
-def draw_control_labels(groups: Int[ndarray, " N"]) -> Int[ndarray, " N"]:
+def draw_control_labels(groups: Int[ndarray, " N"], strata: Int[ndarray, " N"] | None = None) -> Int[ndarray, " N"]:
     """A label per identity that means nothing: half of the identities 1, by a hash of the identity alone.
 
     The control task of Hewitt & Liang (2019, arXiv:1909.03368, section 3): it can only be solved by recognising the
-    identity again. The same identity has the same control label in every network and study, up to balance.
+    identity again, so it needs a split with known identities on both sides (``deal_within_groups``); under a split by
+    identity it is at chance by design. The same identity has the same control label in every layer and network.
+
+    Args:
+        groups: identity of every image.
+        strata: where given, half of the identities inside each stratum are 1. For identities that never repeat the
+            strata are the folds: unequal rates would push a probe of random labels below chance (``deal_groups``).
     """
-    names, index = np.unique(groups, return_inverse=True)
-    rank = np.argsort(np.argsort(_hash(names), kind="stable"), kind="stable")
-    return (rank % 2)[index].astype(np.int64)
+    labels = np.zeros(len(groups), dtype=np.int64)
+    strata = np.zeros_like(groups) if strata is None else strata
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        names, index = np.unique(groups[here], return_inverse=True)
+        rank = np.argsort(np.argsort(_hash(names), kind="stable"), kind="stable")
+        labels[here] = (rank % 2)[index]
+    return labels
 
 
 def permute_labels(

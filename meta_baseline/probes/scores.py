@@ -93,16 +93,18 @@ def score_layer(
     """All scores of one layer, over the targets."""
     images = score_images(readout, plan, targets)
     ones = np.ones_like(images.bits)
-    low, high = bootstrap.interval(bootstrap.resample_ratio(images.gained, images.possible))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = images.gained.sum(axis=0) / images.possible.sum(axis=0)
+    resamples = bootstrap.resample_ratio(images.gained, images.possible)
+    low, high = bootstrap.interval(resamples)
+    binary = [place for place, target in enumerate(targets) if target.kind == "binary"]
+    low[binary], high[binary] = bootstrap.proportion_interval(score[binary], resamples[:, binary])
     bits_low, bits_high = bootstrap.interval(bootstrap.resample_ratio(images.bits, ones))
     balanced, auc = np.full((2, len(targets)), np.nan)
-    places = [place for place, target in enumerate(targets) if target.kind == "binary"]
-    for column, place in enumerate(places):
+    for column, place in enumerate(binary):
         truth, logits = plan.binary[:, column] > 0.5, readout.logits[:, column]
         balanced[place] = np.mean([images.gained[truth == side, place].mean() for side in (False, True)])
         auc[place] = measure_auc(logits, truth, plan.folds)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        score = images.gained.sum(axis=0) / images.possible.sum(axis=0)
     return ScoreTable(
         score=score,
         low=low,
