@@ -126,16 +126,12 @@ def partial_cka(first: Float[ndarray, "N N"], second: Float[ndarray, "N N"], con
     Only what is proportional to the input geometry goes; a layer that weighs the pixels differently keeps the rest.
     """
     pairs = ((first, second), (first, confound), (second, confound))
-    return float(partial_out(*(np.asarray(debiased_cka(*pair)) for pair in pairs)))
+    return partial_out(*(debiased_cka(*pair) for pair in pairs))
 
 
-def partial_out(
-    cross: Float[ndarray, "*G"], with_first: Float[ndarray, "*G"], with_second: Float[ndarray, "*G"]
-) -> Float[ndarray, "*G"]:
+def partial_out(cross: float, with_first: float, with_second: float) -> float:
     """``partial_cka`` from the three debiased CKAs: of the two layers, and of each with the confound."""
-    left = (1 - with_first**2) * (1 - with_second**2)
-    # A layer whose geometry is the confound's has nothing left to compare.
-    return (cross - with_first * with_second) / np.sqrt(np.where(left > 1e-12, left, np.nan))
+    return float(_partial(*(np.array([value]) for value in (cross, with_first, with_second)))[0])
 
 
 def cka_interval(
@@ -180,13 +176,13 @@ def cka_interval(
         with_first, with_second = (
             _ratio(_hsic_leaving_out(layers[i], layers[2], block), norms[i], norms[2]) for i in (0, 1)
         )
-        left_out = partial_out(left_out, with_first, with_second)
+        left_out = _partial(left_out, with_first, with_second)
         value = partial_cka(first, second, confound)
     method = f"jackknife over {len(sizes)} {unit}"
     if not (math.isfinite(value) and bool(np.isfinite(left_out).all())):
         return Interval(low=math.nan, high=math.nan, level=level, method=method)
     spread = float(special.stdtrit(len(sizes) - 1, (1 + level) / 2)) * _jackknife_error(value, left_out, sizes)
-    centre = float(_to_line(np.asarray(value)))
+    centre = float(_to_line(np.array([value]))[0])
     return Interval(low=math.tanh(centre - spread), high=math.tanh(centre + spread), level=level, method=method)
 
 
@@ -302,9 +298,17 @@ def _ratio(
     return cross / np.sqrt(np.where(product > 0, product, np.nan))
 
 
+def _partial(
+    cross: Float[ndarray, " G"], with_first: Float[ndarray, " G"], with_second: Float[ndarray, " G"]
+) -> Float[ndarray, " G"]:
+    left = (1 - with_first**2) * (1 - with_second**2)
+    # A layer whose geometry is the confound's has nothing left to compare.
+    return (cross - with_first * with_second) / np.sqrt(np.where(left > 1e-12, left, np.nan))
+
+
 def _jackknife_error(value: float, left_out: Float[ndarray, " G"], sizes: Int[ndarray, " G"]) -> float:
     """Standard error on the scale of atanh; by the delete-m_j jackknife of Busing et al. 1999."""
-    whole, without = float(_to_line(np.asarray(value))), _to_line(left_out)
+    whole, without = float(_to_line(np.array([value]))[0]), _to_line(left_out)
     share = sizes / sizes.sum()
     inverse = 1 / share
     pseudo = inverse * whole - (inverse - 1) * without
@@ -312,5 +316,5 @@ def _jackknife_error(value: float, left_out: Float[ndarray, " G"], sizes: Int[nd
     return math.sqrt(float(((pseudo - centre) ** 2 / (inverse - 1)).mean()))
 
 
-def _to_line(value: Float[ndarray, "*G"]) -> Float[ndarray, "*G"]:
+def _to_line(value: Float[ndarray, " G"]) -> Float[ndarray, " G"]:
     return np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from meta_baseline.activations import ActivationStore, LayerActivations, Stores
+from meta_baseline.datasets import Stimuli
 from meta_baseline.layers import Layer, LayerPair, LayerPairing
 
 
@@ -53,10 +54,17 @@ def make_loader(images: torch.Tensor, batch_size: int = 5) -> list[tuple[torch.T
     return list(zip(images.split(batch_size), labels.split(batch_size), index.split(batch_size)))
 
 
-def make_stimuli(num: int) -> SimpleNamespace:
-    """What ``collect_store`` reads of stimuli."""
-    latents = pd.DataFrame({"size1": np.arange(num, dtype=float)})
-    return SimpleNamespace(labels=np.arange(num) % 2, groups=np.arange(num), latents=latents, paths=())
+def make_stimuli(num: int) -> Stimuli:
+    """Stimuli without files: labels, groups and latents of ``make_images``."""
+    return Stimuli(
+        paths=(Path("none.png"),) * num,
+        labels=np.arange(num) % 2,
+        latents=pd.DataFrame({"size1": np.arange(num, dtype=float)}),
+        groups=np.arange(num),
+        name="squares",
+        image_shape=(24, 24),
+        checks=(),
+    )
 
 
 def make_store(

@@ -176,11 +176,10 @@ def match_layer(
 
     def measure(first: str, second: str) -> dict[str, float]:
         agreement = cka(geometries[first], geometries[second])
-        confounded = np.array([agreement, with_pixels[first], with_pixels[second]])
         return {
             "cka": agreement,
             "biased_cka": similarity.biased_cka(grams[first], grams[second]),
-            "partial_cka": float(similarity.partial_out(*confounded)),
+            "partial_cka": similarity.partial_out(agreement, with_pixels[first], with_pixels[second]),
             "procrustes": similarity.procrustes_distance(grams[first][corner], grams[second][corner]),
             "rank_agreement": float(ranks[first] @ ranks[second]),
         }

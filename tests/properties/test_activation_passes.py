@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from meta_baseline.activations import collect_activations, collect_store, recording
 from meta_baseline.errors import InputError, UnknownLayerError, UsageError
-from meta_baseline.layers import list_layers
+from meta_baseline.layers import Layer, list_layers
 
 
 def collect(model, loader, num, layers=None, seed=0):
@@ -165,7 +164,7 @@ def test_a_module_that_forward_does_not_use_is_refused():
 
 
 def test_an_output_that_is_no_map_is_refused():
-    layer = SimpleNamespace(role="conv1", pooled="0")
+    layer = Layer(role="conv1", name="0", kind="conv", norm=None, activation="0", pooled="0", shape=(1, 1))
     model = nn.Sequential(nn.Flatten(2), nn.Flatten(), nn.Linear(3 * 24 * 24, 2))
     with pytest.raises(UsageError, match=r"'0' gives a tensor of shape \(5, 3, 576\); expected \[N, U\]"):
         collect(model, make_loader(make_images()), 14, [layer])
