@@ -36,6 +36,7 @@ def _find_explained(study: DictionaryStudy) -> Iterator[Finding]:
         f"{100 * difference:+.1f} points is {'more than twice' if beyond else 'not clearly beyond'} what {causes} make "
         f"({100 * yardstick:.1f}); {agreeing} layers have its sign beyond the interval over images.",
         importance=0.5 if beyond else 0.4,
+        beyond_control=beyond,
         estimates=("mean.fve.topk.meta", "mean.fve.topk.baseline", "mean.fve_difference.topk"),
     )
 
@@ -58,6 +59,7 @@ def _find_shared(study: DictionaryStudy) -> Iterator[Finding]:
         f"variance, held-out images); with an untrained network {untrained:.2f}, ceiling (two dictionaries of one "
         f"network) {ceiling:.2f}, floor (different images) {floor:.2f}: {verdict}.",
         importance=0.45 if abs(excess) > _CLEAR_EXCESS else 0.4,
+        beyond_control=excess > _CLEAR_EXCESS,
         estimates=tuple(f"mean.matching.{name}" for name in ("meta_baseline", "untrained", "seeds", "shuffled")),
     )
 
@@ -74,7 +76,7 @@ def _find_selective(study: DictionaryStudy) -> Iterator[Finding]:
     described = ", ".join(f"{network} {sum(hits)} of {len(hits)} layers" for network, hits in counts.items())
     yield Finding(
         sentence="Single features that follow the label more closely than the best feature does by chance "
-        f"(95th percentile, images shuffled): {described}.",
+        f"(95th percentile, images shuffled; 5 % of layers would by chance): {described}.",
         importance=0.3,
     )
 

@@ -207,8 +207,9 @@ def _measure_stability(
 def _match_all(
     task: LayerTask, fits: Mapping[tuple[str, str, int], _Fit], rng: np.random.Generator
 ) -> Iterable[Matching]:
-    pairs = [("networks", ("meta", 0), ("baseline", 0)), ("shuffled", ("meta", 0), ("baseline", 0))]
-    pairs += [("untrained", (network, 0), (task.controls[network], 0)) for network in _NETWORKS]
+    """Always between different dictionary seeds, as two that start from the same atoms keep some of them."""
+    pairs = [("networks", ("meta", 0), ("baseline", 1)), ("shuffled", ("meta", 0), ("baseline", 1))]
+    pairs += [("untrained", (network, 1), (task.controls[network], 0)) for network in _NETWORKS]
     pairs += [("seeds", (network, 0), (network, 1)) for network in _NETWORKS]
     for kind, first, second in pairs:
         left, right = fits[first[0], "topk", first[1]], fits[second[0], "topk", second[1]]
