@@ -71,6 +71,8 @@ def add_parser(subparsers: Any) -> None:
     data.add_argument("--pool-dir", type=Path, metavar="DIR",
                       help="keep the images there, and use them again if they fit (default: thrown away)")  # fmt: skip
     how = parser.add_argument_group("how")
+    how.add_argument("--optimiser", choices=("muon", "adamw"),
+                     help="muon: orthogonalised steps in hidden weights, AdamW elsewhere (default: muon)")  # fmt: skip
     how.add_argument("--learning-rate", type=float, metavar="X", help="of AdamW, at its highest (default: 0.003)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images per step of the baseline (default: 32)")
     how.add_argument("--tasks-per-step", type=int, metavar="N", help="episodes per meta-step (default: 4)")
@@ -149,6 +151,7 @@ def _parse_recipe(options: argparse.Namespace, device: str) -> Recipe:
         held_out="held_out",
         num_images="num_images",
         dropout="dropout",
+        optimiser="optimiser",
         learning_rate="learning_rate",
         batch_size="batch_size",
     )

@@ -13,60 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 
 from meta_baseline.episodes import split_support_query
-from meta_baseline.inner_loop import InnerLoop, Parameters, Precision, forward, inner_steps, parameters_and_buffers
-from meta_baseline.models import ConvNet, decide
+from meta_baseline.inner_loop import Precision
+from meta_baseline.models import ConvNet
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
+from meta_baseline.training.answers import AdaptationTest, answer_queries
 from meta_baseline.training.curves import LearningCurve, read_learning_curve
 from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images
 from meta_baseline.training.loop import METRICS
-from meta_baseline.training.objectives import classification_loss
-from meta_baseline.training.pool_images import channels_last
 from meta_baseline.training.recipes import ARMS, Recipe
 from meta_baseline.training.verdicts import (
     ONE_PAIR,
     Comparison,
     Group,
     check_networks,
+    check_normalisation,
     compare_arms,
     describe_comparison,
     find_differences,
 )
 
 Progress = Callable[..., Iterable[Any]]
-Answers = dict[str, dict[int, Bool[ndarray, "D N"]]]
-"""Who answered "same", by network and number of steps: support draws by query images."""
-
-_BATCH_SIZE = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptationTest:
-    """How networks are tested; the same for every network.
-
-    Attributes:
-        steps: numbers of inner steps after which queries are answered, ascending; 0 is the network as it is.
-        num_support: labelled images of the task to adapt to.
-        num_draws: disjoint support sets; accuracies are means over them.
-        learning_rate: of the inner loop.
-        num_queries: images that are asked about, by task.
-    """
-
-    steps: tuple[int, ...] = (0, 5)
-    num_support: int = 10
-    num_draws: int = 3
-    learning_rate: float = 0.05
-    num_queries: int = 400
-
-    @property
-    def images_per_task(self) -> int:
-        """Queries and support sets together."""
-        return self.num_queries + self.num_draws * self.num_support
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +52,7 @@ class TrainingOutcome:
         test: how the networks were tested.
         accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
         same_share: share of answers that are "same".
+        refitted_accuracy: without adaptation, but with batch norm refitted on the support images (see ``answers``).
         majority_rate: accuracy of always giving the more frequent answer, by task.
         num_queries: by task.
         comparisons: meta minus baseline on trained and on held-out tasks, for each number of steps.
@@ -95,6 +67,7 @@ class TrainingOutcome:
     low: Float[ndarray, "S T L"]
     high: Float[ndarray, "S T L"]
     same_share: Float[ndarray, "S T L"]
+    refitted_accuracy: Float[ndarray, "S T"]
     majority_rate: Float[ndarray, " T"]
     num_queries: Int64[ndarray, " T"]
     comparisons: tuple[Comparison, ...]
@@ -158,6 +131,7 @@ def measure_accuracy(
     trained_on = np.array([task in trained_tasks for task in tasks])
     shape = (len(networks), len(tasks), len(test.steps))
     accuracy, low, high, same_share = (np.empty(shape) for _ in range(4))
+    refitted = np.empty(shape[:2])
     right: dict[tuple[str, str, int], Float[ndarray, " N"]] = {}
     majority, num_queries = [], []
     for t, images in enumerate(progress(task_images, desc="accuracy")):
@@ -166,21 +140,20 @@ def measure_accuracy(
         majority.append(max(labels.mean(), 1 - labels.mean()))
         num_queries.append(len(labels))
         for s, (name, network) in enumerate(networks.items()):
-            answers = _answer(network, images, supports, queries, test, precision)
+            answers = answer_queries(network, images, supports, queries, test=test, precision=precision)
+            refitted[s, t] = (answers.refitted == labels).mean()
             for k, steps in enumerate(test.steps):
-                share = (answers[steps] == labels).mean(axis=0)
+                share = (answers.by_steps[steps] == labels).mean(axis=0)
                 right[name, images.task, steps] = share
                 interval = wilson_interval(round(share.sum()), len(labels))
                 accuracy[s, t, k], low[s, t, k], high[s, t, k] = share.mean(), interval.low, interval.high
-                same_share[s, t, k] = answers[steps].mean()
+                same_share[s, t, k] = answers.by_steps[steps].mean()
     comparisons = _compare(right, tasks, trained_on, test)
     trained_rows = [row for row, name in enumerate(networks) if name in ARMS]
-    checks = check_networks(
-        [name for name in networks if name in ARMS],
-        tasks,
-        trained_on,
-        accuracy[trained_rows, :, 0],
-        same_share[trained_rows, :, 0],
+    arms, before = [name for name in networks if name in ARMS], accuracy[trained_rows, :, 0]
+    checks = (
+        *check_networks(arms, tasks, trained_on, before, same_share[trained_rows, :, 0]),
+        check_normalisation(arms, tasks, before, refitted[trained_rows]),
     )
     comparable = all(check.verdict != "fail" for check in checks)
     return TrainingOutcome(
@@ -192,6 +165,7 @@ def measure_accuracy(
         low=low,
         high=high,
         same_share=same_share,
+        refitted_accuracy=refitted,
         majority_rate=np.array(majority),
         num_queries=np.array(num_queries),
         comparisons=comparisons,
@@ -203,51 +177,6 @@ def measure_accuracy(
         checks=(*checks, ONE_PAIR),
         findings=find_differences(comparisons, num_support=test.num_support, comparable=comparable),
     )
-
-
-def _answer(
-    network: ConvNet,
-    images: TaskImages,
-    supports: Sequence[Int64[ndarray, " N"]],
-    queries: Int64[ndarray, " N"],
-    test: AdaptationTest,
-    precision: Precision,
-) -> dict[int, Bool[ndarray, "D N"]]:
-    """Who is called "same" after each number of steps: support draws by queries. Without steps there is one row."""
-    was_training = network.training
-    network.eval()
-    parameters, buffers = parameters_and_buffers(network)
-    parameters = {name: value.detach() for name, value in parameters.items()}
-    loss = classification_loss(network.decision_rule)
-    inner_loop = InnerLoop(num_steps=max(test.steps), learning_rate=test.learning_rate)
-
-    def ask(values: Parameters) -> Bool[ndarray, " N"]:
-        with torch.no_grad():
-            answers = [
-                decide(forward(network, values, buffers, part, precision=precision)[0], network.decision_rule)
-                for part in _inputs(network, images, queries).split(_BATCH_SIZE)
-            ]
-        return torch.cat(answers).cpu().numpy()
-
-    answers: dict[int, list[Bool[ndarray, " N"]]] = {steps: [] for steps in test.steps}
-    if 0 in answers:
-        answers[0].append(ask(parameters))
-    for support in supports if inner_loop.num_steps else ():
-        shown, labels = _inputs(network, images, support), torch.from_numpy(images.labels[support])
-        labels = labels.to(shown.device)
-        path = inner_steps(
-            network, parameters, buffers, shown, labels, inner_loop=inner_loop, loss=loss, precision=precision
-        )
-        for steps, step in enumerate(path, start=1):
-            if steps in answers:
-                answers[steps].append(ask(step.parameters))
-    network.train(was_training)
-    return {steps: np.stack(rows) for steps, rows in answers.items()}
-
-
-def _inputs(network: ConvNet, images: TaskImages, rows: Int64[ndarray, " N"]) -> torch.Tensor:
-    device = next(network.parameters()).device
-    return channels_last(network.preprocessing(torch.from_numpy(images.images[rows]).to(device)))
 
 
 def _compare(

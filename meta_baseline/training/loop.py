@@ -24,6 +24,7 @@ from meta_baseline.stimuli import TrainingPool
 from meta_baseline.training.baseline import BaselineLearner
 from meta_baseline.training.learners import Learner, StepOutcome
 from meta_baseline.training.meta import MetaLearner
+from meta_baseline.training.optimiser import Optimiser
 from meta_baseline.training.pool_images import PoolImages
 from meta_baseline.training.recipes import Algorithm, Recipe
 
@@ -87,8 +88,8 @@ def train(
         pool, network, augmentation=recipe.rng("augmentation") if recipe.augmentation else None, device=device
     )
     learner = LEARNERS[recipe.algorithm](network, images, recipe)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    optimiser = Optimiser(
+        network, name=recipe.optimiser, weight_decay=recipe.weight_decay, matrix_rate=recipe.matrix_rate
     )
     _save(network, folder / INITIAL, recipe, 0)
     snapshots = list(recipe.snapshots)
@@ -100,8 +101,6 @@ def train(
             if step >= round((1 - recipe.frozen_statistics_fraction) * learner.num_steps):
                 freeze_statistics(network)
             rate = schedule(step, learner.num_steps, recipe)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
             optimiser.zero_grad()
             outcome = learner.accumulate(step)
             if not math.isfinite(outcome.loss):
@@ -110,7 +109,7 @@ def train(
                     f"Use a smaller --learning-rate than {recipe.learning_rate}."
                 )
             clip_grad_norm_(network.parameters(), recipe.gradient_clip)
-            optimiser.step()
+            optimiser.step(rate)
             seen += outcome.num_images
             window.append(outcome)
             if sum(item.num_images for item in window) >= METRICS_EVERY or step + 1 == learner.num_steps:

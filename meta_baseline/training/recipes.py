@@ -17,6 +17,7 @@ from meta_baseline.episodes import EpisodeShape
 from meta_baseline.errors import UsageError
 from meta_baseline.inner_loop import InnerLoop, Precision
 from meta_baseline.models import Architecture, ConvNet, Head, architecture_of, build_network
+from meta_baseline.training.optimiser import OptimiserName
 
 Algorithm = Literal["baseline", "fomaml"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -48,7 +49,9 @@ class Recipe:
         episodes: sizes of a meta-step.
         inner_loop: adaptation inside a meta-step.
         support_loss_weight: of the support loss before adaptation, in the meta-gradient; its gradient is there anyway.
-        learning_rate, weight_decay: AdamW; the rate rises over ``warmup_steps`` and then falls linearly to zero.
+        optimiser: "muon" or "adamw"; see ``optimiser``.
+        learning_rate, weight_decay: as AdamW's; the rate rises over ``warmup_steps`` and then falls linearly to zero.
+        matrix_rate: learning rate of muon's orthogonalised steps, in units of ``learning_rate``.
         gradient_clip: largest norm of a step's gradient.
         frozen_statistics_fraction: share of the run, at its end, in which batch norm uses its running statistics, as it
             will in evaluation; before, it uses those of the batch or episode.
@@ -70,8 +73,10 @@ class Recipe:
     episodes: EpisodeShape = field(default_factory=EpisodeShape)
     inner_loop: InnerLoop = field(default_factory=InnerLoop)
     support_loss_weight: float = 1.0
+    optimiser: OptimiserName = "muon"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
+    matrix_rate: float = 7.0
     warmup_steps: int = 100
     gradient_clip: float = 10.0
     frozen_statistics_fraction: float = 0.3
@@ -80,6 +85,8 @@ class Recipe:
     snapshots: tuple[int, ...] = (1_000, 3_000, 10_000, 20_000, 40_000, 80_000)
 
     def __post_init__(self) -> None:
+        if self.optimiser not in get_args(OptimiserName):
+            raise UsageError(f"No optimiser {self.optimiser!r}. Choose one of: {', '.join(get_args(OptimiserName))}.")
         if self.algorithm not in ALGORITHMS:
             raise UsageError(f"No algorithm {self.algorithm!r}. Choose one of: {', '.join(ALGORITHMS)}.")
         if not self.tasks:

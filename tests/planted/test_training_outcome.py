@@ -12,7 +12,8 @@ from small_training import RECIPE, TASKS, arm, make_pool, make_task_images
 from meta_baseline.checkpoints import load_network
 from meta_baseline.models import ConvNet
 from meta_baseline.results import load_result, save_result
-from meta_baseline.training.evaluation import AdaptationTest, TrainingOutcome, measure_accuracy
+from meta_baseline.training.answers import AdaptationTest
+from meta_baseline.training.evaluation import TrainingOutcome, measure_accuracy
 from meta_baseline.training.loop import INITIAL, train
 from meta_baseline.training.verdicts import check_networks, compare_arms, find_differences
 

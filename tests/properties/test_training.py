@@ -185,6 +185,7 @@ def test_the_pool_of_a_recipe_fits_both_algorithms_without_a_rest() -> None:
     ("changes", "message"),
     [
         ({"algorithm": "sgd"}, "No algorithm 'sgd'. Choose one of: baseline, fomaml"),
+        ({"optimiser": "sgd"}, "No optimiser 'sgd'. Choose one of: muon, adamw"),
         ({"tasks": ()}, "Name at least one with --tasks"),
         ({"held_out": ("blocks",)}, "'blocks' cannot be both trained and held out"),
         ({"num_images": 0}, "Use 1 or more"),

@@ -1,0 +1,92 @@
+"""The optimiser of both arms: orthogonalised momentum for hidden weight matrices, AdamW for everything else.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces the momentum of a weight matrix by the
+nearest matrix with equal singular values before it takes a step; steepest descent under the spectral norm (Bernstein
+and Newhouse 2024, arXiv:2409.20325). A direction in which the gradient is weak then moves as much as one in which it
+is strong. On these tasks that is worth several points of accuracy at equal images; see docs/training.md.
+The first convolution, the classifier, biases and normalisations are left to AdamW, as its authors recommend.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+OptimiserName = Literal["muon", "adamw"]
+
+# A quintic a x + b x^3 + c x^5 that lifts small singular values quickly and leaves large ones near 1 (Jordan et al.).
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_NUM_ITERATIONS = 5
+
+
+class Optimiser:
+    """Steps over a network's parameters with a learning rate given at each step.
+
+    Args:
+        network: its gradients are read from ``.grad``.
+        name: "muon" as above, or "adamw" for every parameter.
+        weight_decay: decoupled, for every parameter.
+        matrix_rate: learning rate of orthogonalised steps in units of AdamW's.
+        momentum: of orthogonalised steps, after Nesterov.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: OptimiserName = "muon",
+        weight_decay: float = 1e-4,
+        matrix_rate: float = 7.0,
+        momentum: float = 0.9,
+    ) -> None:
+        self._matrices = list_hidden_weights(network) if name == "muon" else []
+        hidden = {id(weight) for weight in self._matrices}
+        self._others = [parameter for parameter in network.parameters() if id(parameter) not in hidden]
+        self._adamw = torch.optim.AdamW(self._others, weight_decay=weight_decay, fused=True)
+        self._momenta = [torch.zeros_like(weight).flatten(1) for weight in self._matrices]
+        self._weight_decay, self._matrix_rate, self._momentum = weight_decay, matrix_rate, momentum
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in (*self._matrices, *self._others):
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One step at AdamW's ``learning_rate``."""
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        for weight, mean in zip(self._matrices, self._momenta):
+            assert weight.grad is not None
+            gradient = weight.grad.flatten(1)
+            mean.lerp_(gradient, 1 - self._momentum)
+            direction = orthogonalise(gradient.lerp(mean, self._momentum))
+            # Tall matrices get longer steps, so that outputs move equally far (same source).
+            scale = self._matrix_rate * math.sqrt(max(1.0, direction.shape[0] / direction.shape[1]))
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            weight.sub_(direction.view(weight.shape), alpha=learning_rate * scale)
+
+
+def list_hidden_weights(network: nn.Module) -> list[Tensor]:
+    """Weights of convolutions and linear layers except the first and the last."""
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return weights[1:-1]
+
+
+def orthogonalise(matrix: Float[Tensor, "A B"]) -> Float[Tensor, "A B"]:
+    """Nearly U V^T for a matrix U S V^T: all singular values between about .7 and 1.2; zero stays zero.
+
+    Newton-Schulz iteration on the shorter side, in the matrix's own precision.
+    """
+    a, b, c = _QUINTIC
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(_NUM_ITERATIONS):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
