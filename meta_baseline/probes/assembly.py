@@ -13,7 +13,7 @@ from meta_baseline.probes.bootstrap import GroupBootstrap
 from meta_baseline.probes.layer import LayerReadout, ProbePlan
 from meta_baseline.probes.result import ControlScores, Differences, MlpScores, NullScores, ProbeResult
 from meta_baseline.probes.scores import ScoreTable, measure_bits, score_images, score_layer
-from meta_baseline.probes.targets import Target
+from meta_baseline.probes.targets import Target, measure_explained
 
 PIXELS = -1
 """The place of the raw image among the networks."""
@@ -65,6 +65,7 @@ def assemble_result(
         scores=scores,
         pixels=pixels,
         chance=np.array([_measure_chance(target) for target in targets]),
+        explained_by_label=np.array([measure_explained(target, plan.binary[:, 0]) for target in targets]),
         twins=readings.twins,
         control=_score_control(readings, plan, groups, bootstrap),
         null=_score_null(readings),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from meta_baseline.probes.estimates import TRAINED
-from meta_baseline.probes.result import ProbeResult
+from meta_baseline.probes.result import TIED_TO_LABEL, ProbeResult
 from meta_baseline.results import Check
 
 FEW_IMAGES = 200
@@ -69,16 +69,21 @@ def _check_control(result: ProbeResult, trained: list[int]) -> Iterator[Check]:
         return
     for place in trained:
         scores, name = result.scores.score[place, :, 0], result.networks[place]
-        weak = [role for role, low in zip(result.layers, control.low[place]) if low <= 0]
+        # Where neither task is above the null there is nothing to compare.
+        floor = result.chance[0] + 0.05 if np.isnan(result.null.p_value[place]) else result.null.threshold[place]
+        readable = np.maximum(control.task_accuracy[place], control.control_accuracy[place]) > floor
+        weak = [role for role, low, known in zip(result.layers, control.low[place], readable) if low <= 0 and known]
         best_is_weak = result.layers[int(np.nanargmax(scores))] in weak
         if weak:
             sentence = (
                 f"In {', '.join(weak)} of {name} the label is not read better than meaningless labels fixed per "
-                "identity, when both are tested on identities trained on: identity is easier to read there than the "
-                "label. Every other accuracy here is on new identities, where remembering does not help."
+                "identity, when both are tested on identities trained on: there a probe could score by remembering. "
+                "Every other accuracy here is on new identities, where remembering does not help."
             )
         else:
-            sentence = f"In every layer of {name} the label is read better than meaningless labels fixed per identity."
+            sentence = (
+                f"Wherever {name} gives the label away, it is read better than meaningless labels fixed per identity."
+            )
         yield Check(code=code, verdict="warn" if best_is_weak else "note" if weak else "pass", sentence=sentence)
 
 
@@ -143,8 +148,19 @@ def _check_left_out(result: ProbeResult) -> Iterator[Check]:
     if len(result.targets) == 1:
         sentence = "Nothing but the label was read out: the stimuli come without latents that vary."
         yield Check(code="probe.latents", verdict="note", sentence=sentence)
+    tied = [
+        f"{name} ({share:.2f})"
+        for name, share in zip(result.targets[1:], result.explained_by_label[1:])
+        if share > TIED_TO_LABEL
+    ]
+    if tied:
+        sentence = (
+            f"Latents that go with the label, with the share of their variance that it explains: {', '.join(tied)}. "
+            "Reading them may be no more than reading the label."
+        )
+        yield Check(code="probe.tied_latents", verdict="note", sentence=sentence)
     if result.left_out:
-        sentence = f"Latents that were not probed: {', '.join(result.left_out)}."
+        sentence = f"Latents that were not probed: {'; '.join(result.left_out)}."
         yield Check(code="probe.latents", verdict="note", sentence=sentence)
 
 

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from meta_baseline.probes.estimates import TRAINED, describe_n, score_name
-from meta_baseline.probes.result import ProbeResult
+from meta_baseline.probes.result import TIED_TO_LABEL, ProbeResult
 from meta_baseline.results import Finding
 
 
 def list_findings(result: ProbeResult) -> tuple[Finding, ...]:
     """At most three: how far the label can be read, where the networks differ on it, and on which latent they do."""
     findings = [_find_label(result)]
-    if len(result.networks) > 1 and not np.isnan(result.differences.value).all():
-        findings.append(_find_difference(result, targets=slice(0, 1)))
-        if len(result.targets) > 1:
-            findings.append(_find_difference(result, targets=slice(1, None)))
+    # A latent that goes with the label would only say the label's difference again.
+    free = [target for target, share in enumerate(result.explained_by_label) if target > 0 and share <= TIED_TO_LABEL]
+    for targets in ([0], free):
+        if not np.isnan(result.differences.value[:, targets]).all():
+            findings.append(_find_difference(result, targets))
     return tuple(findings)
 
 
@@ -56,11 +57,11 @@ def _list_controls(result: ProbeResult) -> Iterator[str]:
     yield f"a constant answer {result.chance[0]:.2f}"
 
 
-def _find_difference(result: ProbeResult, *, targets: slice) -> Finding:
+def _find_difference(result: ProbeResult, targets: list[int]) -> Finding:
     """The largest difference among the given targets, judged by the interval that allows for having picked it."""
     values = result.differences.value[:, targets]
     layer, column = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
-    target = int(column) + (targets.start or 0)
+    target = targets[int(column)]
     where = (int(layer), target)
     role, name, kind = result.layers[where[0]], result.targets[target], result.kinds[target]
     meta, baseline = result.scores.score[0][where], result.scores.score[1][where]

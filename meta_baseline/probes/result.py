@@ -12,6 +12,9 @@ from numpy import ndarray
 from meta_baseline.probes.scores import ScoreTable
 from meta_baseline.results import Check, Estimate, Finding
 
+TIED_TO_LABEL = 0.05
+"""Share of a latent's variance explained by the label beyond which reading the one may be reading the other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControlScores:
@@ -102,9 +105,11 @@ class ProbeResult:
         scores: [network, layer, target]; NaN where a network lacks the layer.
         pixels: [target], of the same probes on the image itself; NaN when there were no pixels.
         chance: [target] score of the constant predictor at the training rate or mean.
+        explained_by_label: [target] share of its variance; ``TIED_TO_LABEL`` says when that is too much.
         twins: for "meta" and "baseline", the positions of their untrained networks in ``networks``.
         control, null, mlp, differences: see their classes.
         num_images, num_groups, num_folds: what the probes were trained and tested on.
+        num_available: images there were before whole identities were left out to bound the time.
         left_out: latents that were not probed, each with its reason in brackets.
         num_unconverged: logistic fits that stopped before the tolerance, of all networks.
     """
@@ -116,6 +121,7 @@ class ProbeResult:
     scores: ScoreTable
     pixels: ScoreTable
     chance: Float[ndarray, " T"]
+    explained_by_label: Float[ndarray, " T"]
     twins: dict[str, tuple[int, ...]]
     control: ControlScores
     null: NullScores

@@ -56,23 +56,34 @@ class Target:
 def choose_targets(
     labels: Int[ndarray, " N"], latents: pd.DataFrame, *, max_latents: int = MAX_LATENTS
 ) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """The label and at most ``max_latents`` latents, and one sentence per latent left out.
+    """The label and at most ``max_latents`` latents, and those left out, with the reason in brackets.
 
     Left out are bookkeeping, constants, values that are missing somewhere, and whatever another target already says
     (a correlation beyond .999 with it). The choice depends on names and values alone.
     """
     targets = [Target(name="label", kind="binary", columns=labels[:, None].astype(np.float64))]
     left_out: list[str] = []
+    too_many: list[str] = []
     for name in _in_order([str(name) for name in latents.columns]):
-        if len(targets) > max_latents:
-            left_out.append(f"{name} (more than {max_latents} latents)")
-        elif isinstance(target := _build_target(name, pd.Series(latents[name])), str):
+        if isinstance(target := _build_target(name, pd.Series(latents[name])), str):
             left_out.append(f"{name} ({target})")
         elif twin := _find_twin(target, targets):
             left_out.append(f"{name} (the same as {twin})")
+        elif len(targets) > max_latents:
+            too_many.append(name)
         else:
             targets.append(target)
+    if too_many:
+        left_out.append(f"{', '.join(too_many)} (no more than {max_latents} are)")
     return tuple(targets), tuple(left_out)
+
+
+def measure_explained(target: Target, label: Float[ndarray, " N"]) -> float:
+    """Share of a target's variance that the label alone explains, in [0, 1]: what reading the label would give."""
+    centred = target.columns - target.columns.mean(axis=0)
+    contrast = label - label.mean()
+    explained = (contrast @ centred) ** 2 / (contrast**2).sum()
+    return float(explained.sum() / (centred**2).sum())
 
 
 def _in_order(columns: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from meta_baseline.probes.layer import ProbePlan, probe_layer
 from meta_baseline.probes.logistic import solve_logistic
 from meta_baseline.probes.mlp import MlpOptions
 from meta_baseline.probes.ridge import fit_ridge
-from meta_baseline.probes.targets import choose_targets
+from meta_baseline.probes.targets import choose_targets, measure_explained
 from meta_baseline.probing import ProbeOptions, compare_probes
 from meta_baseline.results import load_result, save_result
 from meta_baseline.statistics import wilson_interval
@@ -171,7 +171,15 @@ def test_at_most_so_many_latents_are_probed():
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 4)), columns=["a", "b", "c", "d"])
     targets, left_out = choose_targets(np.arange(60) % 2, frame, max_latents=2)
     assert [target.name for target in targets] == ["label", "a", "b"]
-    assert left_out == ("c (more than 2 latents)", "d (more than 2 latents)")
+    assert left_out == ("c, d (no more than 2 are)",)
+
+
+def test_a_latent_that_goes_with_the_label_is_named_with_the_share_that_the_label_explains():
+    labels = np.arange(400) % 2
+    frame = pd.DataFrame({"x1": np.random.default_rng(0).normal(size=400) + 2 * labels})
+    targets, _ = choose_targets(labels, frame)
+    share = np.corrcoef(labels, frame["x1"])[0, 1] ** 2
+    assert measure_explained(targets[1], labels.astype(float)) == pytest.approx(share)
 
 
 def test_intervals_over_few_groups_are_wider_than_images_alone_would_make_them():
