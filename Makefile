@@ -22,7 +22,7 @@ check: environment
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 	@$(VENV)/bin/lint-imports --no-cache
-	@$(RUN) -m pyright
+	@$(RUN) -m pyright --pythonpath $(RUN)
 
 environment: $(VENV)/.complete
 

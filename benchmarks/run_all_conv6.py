@@ -44,7 +44,7 @@ def main() -> None:
         print(f"run-all, conv6 pair, {options.num_images} images: {seconds:.0f} s, peak {peak:.2f} GiB")
         if options.plain:
             plain = time_plain_first_layer(folder)
-            print(f"plain recipe, first layer alone, 300 images, 20 epochs: {plain:.0f} s, {plain / seconds:.2f} of that")
+            print(f"plain recipe, first layer alone, 300 images, 20 epochs: {plain:.0f} s ({plain / seconds:.0%})")
 
 
 def write_pair(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from meta_baseline.console import CommandParser, HelpFormatter, run_guarded, say, show_progress
 from meta_baseline.errors import UsageError
+from meta_baseline.models import SCALINGS
 from meta_baseline.pipeline import ANALYSES, run_study
 from meta_baseline.study import Study, resolve_device
 
@@ -43,8 +44,6 @@ _PARSER_WORDS: dict[str, Any] = {
     "epilog": _EPILOG,
     "formatter_class": HelpFormatter,
 }
-
-_SCALINGS = ("unit", "signed", "imagenet", "ink")
 
 
 class _ExplicitDevice(argparse.Action):
@@ -87,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--max-images", type=int, default=1000, metavar="N",
                         help="look at this many images, balanced over classes (default: 1000)")  # fmt: skip
     for network in ("meta", "baseline"):
-        inputs.add_argument(f"--{network}-input-scaling", choices=_SCALINGS,
+        inputs.add_argument(f"--{network}-input-scaling", choices=SCALINGS,
                             help=f"pixel range of the {network} network (default: its checkpoint knows)")  # fmt: skip
     chosen = parser.add_argument_group("which analyses (at least one)")
     for analysis in ANALYSES:

@@ -12,11 +12,12 @@ import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from meta_baseline.errors import InputError
 
@@ -127,6 +128,7 @@ def save_result(result: Any, folder: str | Path) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     tree = _encode(result, arrays, "result")
     save_file(arrays, folder / "result.safetensors")
+    (folder / "result.safetensors").chmod(0o644)  # like every other file of a result
     (folder / "result.json").write_text(json.dumps(tree, indent=1, allow_nan=True) + "\n", encoding="utf-8")
 
 
@@ -140,7 +142,7 @@ def load_result(folder: str | Path) -> Any:
     try:
         tree = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "result.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"No saved result in {folder}: {error}. Run the analysis again.") from error
     return _decode(tree, arrays)
 
@@ -151,24 +153,28 @@ def _encode(value: Any, arrays: dict[str, NDArray[Any]], key: str) -> Any:
         fields = {f.name: _encode(getattr(value, f.name), arrays, f"{key}.{f.name}") for f in dataclasses.fields(value)}
         return {"__class__": f"{kind.__module__}:{kind.__qualname__}", "fields": fields}
     if isinstance(value, np.ndarray):
-        if value.dtype.kind in "US":
-            return {"__strings__": value.tolist()}
-        arrays[key] = np.ascontiguousarray(value)
+        array = cast("NDArray[Any]", value)
+        if array.dtype.kind in "US":
+            return {"__strings__": array.tolist()}
+        arrays[key] = np.ascontiguousarray(array)
         return {"__array__": key}
     if isinstance(value, tuple):
-        return {"__tuple__": [_encode(item, arrays, f"{key}.{i}") for i, item in enumerate(value)]}
+        items = cast("tuple[Any, ...]", value)
+        return {"__tuple__": [_encode(item, arrays, f"{key}.{i}") for i, item in enumerate(items)]}
     if isinstance(value, dict):
-        return {"__dict__": {str(k): _encode(item, arrays, f"{key}.{k}") for k, item in value.items()}}
+        named = cast("dict[str, Any]", value)
+        return {"__dict__": {str(k): _encode(item, arrays, f"{key}.{k}") for k, item in named.items()}}
     if isinstance(value, np.generic):
-        return value.item()
+        return cast("np.generic[Any]", value).item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"A result may not hold a {type(value).__name__} (at {key}).")
 
 
-def _decode(tree: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
+def _decode(node: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    tree = cast("dict[str, Any]", node)
     if "__class__" in tree:
         kind = _result_class(str(tree["__class__"]))
         return kind(**{name: _decode(item, arrays) for name, item in tree["fields"].items()})

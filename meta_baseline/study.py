@@ -17,7 +17,7 @@ from meta_baseline.checkpoints import find_initial, load_network
 from meta_baseline.commits import hash_file, hash_values, write_atomic
 from meta_baseline.datasets import Stimuli, read_stimuli
 from meta_baseline.errors import EnvironmentProblem, OutputFolderError
-from meta_baseline.models import ConvNet
+from meta_baseline.models import ConvNet, Scaling
 
 CLAIM = "inputs.json"
 """The file that says whose results an output folder holds."""
@@ -44,8 +44,8 @@ class Study:
     max_images: int = 1000
     num_untrained: int = 3
     seed: int = 0
-    meta_input_scaling: str | None = None
-    baseline_input_scaling: str | None = None
+    meta_input_scaling: Scaling | None = None
+    baseline_input_scaling: Scaling | None = None
     training_outcome: Path | None = None
     overwrite: bool = False
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ class FigureSpec:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Everything drawn inside the block has the look of the house; global matplotlib state is restored after it."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(cast("Any", _STYLE)):
         yield
 
 
