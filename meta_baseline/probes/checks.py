@@ -12,6 +12,7 @@ from meta_baseline.results import Check
 
 FEW_IMAGES = 200
 FEW_GROUPS = 20
+UNBALANCED = 0.55
 
 
 def list_checks(result: ProbeResult) -> tuple[Check, ...]:
@@ -20,6 +21,7 @@ def list_checks(result: ProbeResult) -> tuple[Check, ...]:
     return (
         _check_size(result),
         _check_split(result),
+        *_check_balance(result),
         *_check_control(result, trained),
         *_check_null(result, trained),
         *_check_baselines(result, trained),
@@ -55,6 +57,15 @@ def _check_split(result: ProbeResult) -> Check:
     if few:
         sentence += f" Fewer than {FEW_GROUPS} are few: intervals are rough and one odd shape can move every number."
     return Check(code="probe.identities", verdict="warn" if few else "pass", sentence=sentence)
+
+
+def _check_balance(result: ProbeResult) -> Iterator[Check]:
+    if result.chance[0] > UNBALANCED:
+        sentence = (
+            f"The classes are unequal: always giving one answer is right on {result.chance[0]:.2f} of the images. Compare "
+            "accuracies with that, or read the balanced accuracy and the AUC in the table."
+        )
+        yield Check(code="probe.balance", verdict="note", sentence=sentence)
 
 
 def _check_control(result: ProbeResult, trained: list[int]) -> Iterator[Check]:

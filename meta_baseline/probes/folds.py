@@ -33,8 +33,10 @@ def deal_groups(
     fold_of_group = np.empty(len(names), dtype=np.int64)
     fold_excess, fold_size = np.zeros(num_folds), np.zeros(num_folds)
     limit = 1.25 * len(labels) / num_folds
-    for group in order:
+    for remaining, group in zip(range(len(order), 0, -1), order):
         full = fold_size + size[group] > limit
+        if remaining <= np.count_nonzero(fold_size == 0):
+            full |= fold_size > 0
         cost = np.round(fold_excess * excess[group], 9)
         fold = np.lexsort((fold_size, cost, full))[0]
         fold_of_group[group] = fold

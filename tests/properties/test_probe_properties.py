@@ -106,6 +106,14 @@ def test_folds_keep_groups_whole_and_class_rates_equal(kind: str):
     assert np.ptp(rates) <= (0.0 if kind == "one label each" else 0.03)
 
 
+@pytest.mark.parametrize("sizes", [(90, 5, 5), (60, 1, 1, 1), (10, 10, 10, 10, 10), (3, 50, 2, 40, 1, 7)])
+def test_no_fold_is_empty_however_unequal_the_groups(sizes: tuple[int, ...]):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = np.arange(len(groups)) % 2
+    num_folds = min(5, len(sizes))
+    assert set(deal_groups(labels, groups, num_folds, np.random.default_rng(0))) == set(range(num_folds))
+
+
 def test_folds_within_groups_leave_companions_of_every_image_to_train_on():
     rng = np.random.default_rng(0)
     groups, labels = np.arange(200) // 5, np.arange(200) % 2
