@@ -62,8 +62,8 @@ def _check_split(result: ProbeResult) -> Check:
 def _check_balance(result: ProbeResult) -> Iterator[Check]:
     if result.chance[0] > UNBALANCED:
         sentence = (
-            f"The classes are unequal: always giving one answer is right on {result.chance[0]:.2f} of the images. Compare "
-            "accuracies with that, or read the balanced accuracy and the AUC in the table."
+            f"The classes are unequal: always giving one answer is right on {result.chance[0]:.2f} of the images. "
+            "Compare accuracies with that, or read the balanced accuracy and the AUC in the table."
         )
         yield Check(code="probe.balance", verdict="note", sentence=sentence)
 
