@@ -52,15 +52,15 @@ class AdaptationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryAnswers:
-    """True where a query is called "same"; rows are support draws (a single row where no support was used).
+    """True where a query is called "same".
 
     Attributes:
-        by_steps: for each number of inner steps.
-        refitted: without a step, but with the batch-norm statistics of the support images.
+        by_steps: for each number of inner steps; rows are support draws, a single one for 0 steps.
+        refitted: without a step, but with the batch-norm statistics of the first support set's images.
     """
 
     by_steps: dict[int, Bool[ndarray, "D N"]]
-    refitted: Bool[ndarray, "D N"]
+    refitted: Bool[ndarray, " N"]
 
 
 def answer_queries(
@@ -82,7 +82,7 @@ def answer_queries(
         test: numbers of steps, learning rate.
         precision: of the forward passes.
     """
-    network = copy.deepcopy(network).eval()
+    network = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parameters, buffers = parameters_and_buffers(network)
     parameters = {name: value.detach() for name, value in parameters.items()}
     inner_loop = InnerLoop(num_steps=max(test.steps), learning_rate=test.learning_rate)
@@ -96,13 +96,11 @@ def answer_queries(
         return decide(torch.cat(logits), network.decision_rule).cpu().numpy()
 
     by_steps: dict[int, list[Bool[ndarray, " N"]]] = {steps: [] for steps in test.steps}
-    refitted: list[Bool[ndarray, " N"]] = []
     if 0 in by_steps:
         by_steps[0].append(ask(parameters, buffers))
     for support in supports:
         shown = _inputs(network, images, support)
         labels = torch.from_numpy(images.labels[support]).to(shown.device)
-        refitted.append(ask(parameters, _refit_statistics(network, shown)))
         path = inner_steps(
             network,
             parameters,
@@ -116,9 +114,8 @@ def answer_queries(
         for steps, step in enumerate(path, start=1):
             if steps in by_steps:
                 by_steps[steps].append(ask(step.parameters, buffers))
-    return QueryAnswers(
-        by_steps={steps: np.stack(rows) for steps, rows in by_steps.items()}, refitted=np.stack(refitted)
-    )
+    refitted = ask(parameters, _refit_statistics(network, _inputs(network, images, supports[0])))
+    return QueryAnswers(by_steps={steps: np.stack(rows) for steps, rows in by_steps.items()}, refitted=refitted)
 
 
 def _refit_statistics(network: ConvNet, images: Float[Tensor, "N C H W"]) -> dict[str, Tensor]:

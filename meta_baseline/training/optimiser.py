@@ -4,7 +4,8 @@ Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces th
 nearest matrix with equal singular values before it takes a step; steepest descent under the spectral norm (Bernstein
 and Newhouse 2024, arXiv:2409.20325). A direction in which the gradient is weak then moves as much as one in which it
 is strong. On these tasks that is worth several points of accuracy at equal images; see docs/training.md.
-The first convolution, the classifier, biases and normalisations are left to AdamW, as its authors recommend.
+The first convolution, the classifier, biases and normalisations are left to AdamW, as its authors recommend, and so are
+matrices so large (the published 1024-unit heads) that making them orthogonal would cost more than their gradients.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ OptimiserName = Literal["muon", "adamw"]
 # A quintic a x + b x^3 + c x^5 that lifts small singular values quickly and leaves large ones near 1 (Jordan et al.).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NUM_ITERATIONS = 5
+_LARGEST_SIDE = 320
 
 
 class Optimiser:
@@ -40,7 +42,7 @@ class Optimiser:
         *,
         name: OptimiserName = "muon",
         weight_decay: float = 1e-4,
-        matrix_rate: float = 7.0,
+        matrix_rate: float = 14.0,
         momentum: float = 0.9,
     ) -> None:
         self._matrices = list_hidden_weights(network) if name == "muon" else []
@@ -73,9 +75,9 @@ class Optimiser:
 
 
 def list_hidden_weights(network: nn.Module) -> list[Tensor]:
-    """Weights of convolutions and linear layers except the first and the last."""
+    """Weights of convolutions and linear layers except the first, the last, and those too large to orthogonalise."""
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    return weights[1:-1]
+    return [weight for weight in weights[1:-1] if min(weight.shape[0], weight[0].numel()) <= _LARGEST_SIDE]
 
 
 def orthogonalise(matrix: Float[Tensor, "A B"]) -> Float[Tensor, "A B"]:

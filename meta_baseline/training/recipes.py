@@ -76,7 +76,7 @@ class Recipe:
     optimiser: OptimiserName = "muon"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
-    matrix_rate: float = 7.0
+    matrix_rate: float = 14.0
     warmup_steps: int = 100
     gradient_clip: float = 10.0
     frozen_statistics_fraction: float = 0.3

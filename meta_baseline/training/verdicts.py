@@ -209,8 +209,8 @@ def _state_difference(comparison: Comparison, *, comparable: bool) -> Finding:
     return Finding(
         sentence=sentence,
         importance=importance,
-        beyond_control=comparison.differ,
         estimates=(f"difference.{comparison.group}.steps_{comparison.steps}",),
+        beyond_control=comparison.differ and comparable,
     )
 
 

@@ -90,6 +90,11 @@ def test_the_layout_of_convolutions_in_memory_does_not_matter() -> None:
         torch.testing.assert_close(parameter, other.contiguous(), rtol=1e-7, atol=1e-9)
 
 
+def test_matrices_too_large_to_orthogonalise_are_left_to_adamw() -> None:
+    network = nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 2048), nn.Linear(2048, 1024), nn.Linear(1024, 1))
+    assert [tuple(weight.shape) for weight in list_hidden_weights(network)] == [(2048, 64)]
+
+
 def test_the_first_convolution_and_the_classifier_are_not_hidden() -> None:
     network = RECIPE.build_initial_network()
     hidden = {id(weight) for weight in list_hidden_weights(network)}
