@@ -29,7 +29,8 @@ from meta_baseline.dictionaries.estimates import list_estimates
 from meta_baseline.dictionaries.facts import DictionaryStudy
 from meta_baseline.dictionaries.fidelity import draw_image_weights
 from meta_baseline.dictionaries.findings import list_findings
-from meta_baseline.dictionaries.layer import LayerTask, choose_options, study_layer
+from meta_baseline.dictionaries.fits import choose_options
+from meta_baseline.dictionaries.layer import LayerTask, study_layer
 from meta_baseline.dictionaries.selectivity import choose_targets
 from meta_baseline.dictionaries.training import train_dictionary
 from meta_baseline.errors import InputError, UsageError
@@ -163,11 +164,11 @@ def compare_dictionaries(
 ) -> AutoencoderResult:
     """Train dictionaries of every paired layer of both networks and of an untrained one, and compare them.
 
-    Per layer: TopK dictionaries of both networks (two seeds) and of the control, all of one size and sparsity; in the
-    first, middle and last convolutional layer (or fully connected, where there is none) also L1 dictionaries and
-    dictionaries with frozen random decoders. Images are split once, three quarters for training, images of one shape
-    identity on one side; every number is measured on the others. Layers with fewer than 4 channels are left out, the
-    classifier among them.
+    Per layer: TopK dictionaries of both networks (two seeds), of the control and of Gaussian numbers with the
+    covariance of each, all of one size and sparsity; in the first, middle and last convolutional layer (fully
+    connected, where there is none) also L1 dictionaries and dictionaries with frozen random decoders. Images are split
+    once, three quarters for training, images of one shape identity on one side; every number is measured on the others.
+    Layers with fewer than 4 channels are left out, the classifier among them.
 
     Args:
         stores: from ``activations.collect_stores``.

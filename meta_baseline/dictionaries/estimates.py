@@ -10,7 +10,12 @@ from meta_baseline.dictionaries.facts import DictionaryFacts, DictionaryStudy, L
 from meta_baseline.results import Estimate
 
 NETWORKS = ("meta", "baseline")
-VARIANT_NAMES = {"topk": "TopK", "l1": "ReLU + L1", "frozen": "frozen random decoder"}
+VARIANT_NAMES = {
+    "topk": "TopK",
+    "l1": "ReLU + L1",
+    "frozen": "frozen random decoder",
+    "gaussian": "TopK on the Gaussian twin",
+}
 _UNIT = "fraction of variance"
 _OVER_IMAGES = "bootstrap over held-out images, dictionary fixed"
 
@@ -27,6 +32,11 @@ def mean_over_layers(study: DictionaryStudy, network: str, variant: str = "topk"
     return _mean([facts.fidelity.fve for facts in found if facts is not None])
 
 
+def mean_excess(study: DictionaryStudy, network: str) -> float:
+    """Mean over layers of the held-out FVE beyond that of the same dictionary of a Gaussian twin."""
+    return _mean([value for layer in study.layers if (value := _excess(layer, network)) is not None])
+
+
 def mean_matching(study: DictionaryStudy, kind: str) -> float:
     """Mean over layers (and, where there is one per network, over networks) of the mean matched correlation."""
     return _mean([matching.mean for layer in study.layers for matching in layer.matching(kind)])
@@ -34,12 +44,12 @@ def mean_matching(study: DictionaryStudy, kind: str) -> float:
 
 def _list_of_layer(layer: LayerFacts, controls: dict[str, str]) -> Iterator[Estimate]:
     for facts in layer.dictionaries:
-        if facts.seed == 0:
+        if facts.seed == 0 and facts.variant != "gaussian":
             yield from _list_of_dictionary(layer, facts, controls)
     difference = layer.difference
     yield Estimate(
         name=f"{layer.layer}.fve_difference.topk",
-        label=f"{layer.layer}: held-out variance explained, meta minus baseline, TopK",
+        label=f"{layer.layer}: held-out variance explained, meta minus baseline, TopK, mean of 2 seeds",
         value=difference.value,
         unit=_UNIT,
         low=difference.low,
@@ -103,6 +113,20 @@ def _list_of_dictionary(layer: LayerFacts, facts: DictionaryFacts, controls: dic
         reference_label=control_label if control else "",
         **n,
     )
+    twin = layer.find(facts.network, "gaussian")
+    if facts.variant == "topk" and twin is not None:
+        yield Estimate(
+            name=f"{layer.layer}.fve_over_gaussian.{network}",
+            label=where.format("held-out variance explained beyond the same dictionary of a Gaussian twin"),
+            value=facts.fidelity.fve - twin.fidelity.fve,
+            unit=_UNIT,
+            low=facts.fve_low - twin.fidelity.fve,
+            high=facts.fve_high - twin.fidelity.fve,
+            interval=f"{_OVER_IMAGES}, twin fixed",
+            reference=_excess(layer, controls.get(facts.network, "")),
+            reference_label=control_label if control else "",
+            **n,
+        )
     for name, label, value, unit in (
         ("l0", "active atoms per position", facts.fidelity.l0, "atoms"),
         ("dead", "atoms never active on held-out images", facts.fidelity.dead_fraction, "fraction of atoms"),
@@ -157,6 +181,16 @@ def _list_means(study: DictionaryStudy) -> Iterator[Estimate]:
             reference_label="untrained network, same dictionary settings",
             **n,
         )
+    for network in NETWORKS:
+        yield Estimate(
+            name=f"mean.fve_over_gaussian.{network}",
+            label=f"mean over layers: held-out variance explained beyond a Gaussian twin, TopK, {network}",
+            value=mean_excess(study, network),
+            unit=_UNIT,
+            reference=mean_excess(study, study.controls[network]),
+            reference_label="untrained network, same dictionary settings",
+            **n,
+        )
     yield Estimate(
         name="mean.fve_difference.topk",
         label="mean over layers: held-out variance explained, meta minus baseline, TopK",
@@ -179,6 +213,11 @@ def _list_means(study: DictionaryStudy) -> Iterator[Estimate]:
             unit="correlation",
             **n,
         )
+
+
+def _excess(layer: LayerFacts, network: str) -> float | None:
+    facts, twin = layer.find(network), layer.find(network, "gaussian")
+    return facts.fidelity.fve - twin.fidelity.fve if facts is not None and twin is not None else None
 
 
 def _mean(values: list[float]) -> float:

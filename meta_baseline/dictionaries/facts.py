@@ -19,7 +19,8 @@ class DictionaryFacts:
 
     Attributes:
         layer, network: what it was trained on; network is "meta", "baseline" or an untrained control.
-        variant: "topk", "l1", or "frozen" (TopK over random directions: only the reading of them is trained).
+        variant: "topk", "l1", "frozen" (TopK over random directions: only the reading of them is trained) or "gaussian"
+            (TopK trained and measured on a Gaussian twin of the activations, see ``draw_gaussian_twin``).
         seed: 0, or 1 for the second dictionary of the same activations.
         fidelity: see there.
         fve_low, fve_high: 95 % interval of the fraction of variance explained, bootstrap over held-out images.
@@ -49,7 +50,7 @@ class DictionaryFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Held-out FVE of the TopK dictionaries, meta - baseline, over the same resampled images.
+    """Held-out FVE of the TopK dictionaries, meta - baseline, mean of two dictionary seeds, on the same resampled images.
 
     Attributes:
         value, low, high: with its 95 % interval, bootstrap over held-out images.
@@ -61,6 +62,13 @@ class Difference:
     low: float
     high: float
     between_seeds: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the difference is beyond both its interval and what dictionary seeds make, else 0."""
+        if abs(self.value) <= self.between_seeds:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from meta_baseline.dictionaries.estimates import NETWORKS, mean_matching, mean_over_layers
+from meta_baseline.dictionaries.estimates import NETWORKS, mean_excess, mean_matching, mean_over_layers
 from meta_baseline.dictionaries.facts import DictionaryStudy
 from meta_baseline.results import Finding
 
@@ -27,17 +27,23 @@ def _find_explained(study: DictionaryStudy) -> Iterator[Finding]:
     by_seeds = sum(d.between_seeds for d in differences) / len(differences)
     by_architecture = abs(control["meta"] - control["baseline"])
     yardstick = by_seeds + by_architecture
-    agreeing = sum(d.low > 0 if difference > 0 else d.high < 0 for d in differences)
+    agreeing = sum(d.sign == (1 if difference > 0 else -1) for d in differences)
     beyond = abs(difference) > 2 * yardstick and agreeing > len(differences) / 2
+    networks = dict.fromkeys((*NETWORKS, *study.controls.values()))
+    excess = ", ".join(f"{name} {100 * mean_excess(study, name):+.1f}" for name in networks)
     causes = "dictionary seeds and architectures" if by_architecture else "dictionary seeds"
     yield Finding(
         sentence=f"At equal sparsity, dictionaries explain {meta:.1%} (meta) and {baseline:.1%} (baseline) of the "
-        f"held-out variance, mean of {len(differences)} layers; untrained {_name_controls(control)}. The difference of "
-        f"{100 * difference:+.1f} points is {'more than twice' if beyond else 'not clearly beyond'} what {causes} make "
-        f"({100 * yardstick:.1f}); {agreeing} layers have its sign beyond the interval over images.",
+        f"held-out variance, mean of {len(differences)} layers; untrained {_name_controls(control)}. "
+        f"Points beyond a Gaussian of the same covariance: {excess}. The difference of {100 * difference:+.1f} points "
+        f"({causes} make {100 * yardstick:.1f}) is clear in {agreeing} of {len(differences)} layers; with one pair of "
+        "checkpoints, other training seeds may undo it.",
         importance=0.5 if beyond else 0.4,
         beyond_control=beyond,
-        estimates=("mean.fve.topk.meta", "mean.fve.topk.baseline", "mean.fve_difference.topk"),
+        estimates=(
+            *(f"mean.{name}.{network}" for name in ("fve.topk", "fve_over_gaussian") for network in NETWORKS),
+            "mean.fve_difference.topk",
+        ),
     )
 
 

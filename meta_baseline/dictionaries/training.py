@@ -33,8 +33,8 @@ from meta_baseline.dictionaries.autoencoder import (
     TrainedAutoencoder,
     TrainingHistory,
     Variant,
-    activate,
 )
+from meta_baseline.dictionaries.gradients import Parameters, add_auxiliary, differentiate, pass_through
 from meta_baseline.errors import UsageError
 
 WARM_UP = 0.05
@@ -82,6 +82,7 @@ class TrainingOptions:
             raise UsageError(f"{self.num_steps} steps of {self.batch_size} positions. Both have to be at least 1.")
 
 
+@torch.no_grad()
 def train_dictionary(
     samples: Float[Tensor, "M C"], options: TrainingOptions, generator: torch.Generator
 ) -> TrainedAutoencoder:
@@ -114,13 +115,14 @@ class _TrainingState:
             directions = torch.randn(options.num_atoms, num_channels, generator=generator).to(device)
         else:
             directions = _draw_with_covariance(centred, options.num_atoms, generator)
-        self.decoder = functional.normalize(directions, dim=1)
-        self.encoder = self.decoder.clone().requires_grad_()
-        self.encoder_bias = torch.zeros(options.num_atoms, device=device, requires_grad=True)
-        self.decoder_bias = torch.zeros(num_channels, device=device, requires_grad=True)
-        trained = [self.encoder, self.encoder_bias, self.decoder_bias]
-        if options.train_decoder:
-            trained.append(self.decoder.requires_grad_())
+        decoder = functional.normalize(directions, dim=1)
+        self.parameters = Parameters(
+            encoder=decoder.clone(),
+            encoder_bias=torch.zeros(options.num_atoms, device=device),
+            decoder=decoder,
+            decoder_bias=torch.zeros(num_channels, device=device),
+        )
+        trained = [p for p in self.parameters.all() if options.train_decoder or p is not decoder]
         self.optimiser = torch.optim.Adam(trained, lr=options.learning_rate, fused=True)
         self.steps_silent = torch.zeros(options.num_atoms, dtype=torch.int64, device=device)
         self.penalty = _L1Controller(options.sparsity)
@@ -131,62 +133,51 @@ class _TrainingState:
 
     def step(self, batch: Float[Tensor, "m C"], step: int) -> tuple[Tensor, Tensor]:
         """One step of descent; the unexplained share of the batch and its mean L0."""
-        scores = torch.addmm(self.encoder_bias - self.decoder_bias @ self.encoder.T, batch, self.encoder.T)
-        codes = activate(scores, self.options.variant, self.options.sparsity)
-        residual = batch - codes @ self.decoder - self.decoder_bias
-        unexplained = residual.square().mean()
-        active = codes.detach() > 0
-        l0 = active.sum(dim=1, dtype=torch.float32).mean()
+        options, parameters = self.options, self.parameters
+        passed = pass_through(batch, parameters, options.variant, options.sparsity)
+        active = passed.codes > 0
+        l0 = active.sum(dtype=torch.float32) / len(batch)
         self.steps_silent = torch.where(active.any(dim=0), 0, self.steps_silent + 1)
-        if self.options.variant == "l1":
-            loss = unexplained + self.penalty.update(float(l0)) * codes.sum(dim=1).mean() / math.sqrt(batch.shape[1])
+        if options.variant == "l1":
+            gradient = differentiate(passed, parameters, self.penalty.update(float(l0)) / math.sqrt(batch.shape[1]))
         else:
-            loss = unexplained + self._auxiliary_loss(scores, residual.detach())
-        self._descend(loss, step)
-        return unexplained.detach(), l0
+            gradient = differentiate(passed, parameters)
+            if len(dead := self.dead().nonzero()[:, 0]):
+                add_auxiliary(gradient, passed, parameters, dead, sparsity=options.sparsity, weight=AUXILIARY_WEIGHT)
+        self._descend(gradient, step)
+        return passed.residual.square().mean(), l0
 
-    def _auxiliary_loss(self, scores: Float[Tensor, "m A"], residual: Float[Tensor, "m C"]) -> Tensor | float:
-        """AuxK: dead atoms, k of them at a time, explain what the living leave over (Gao et al. 2024, section 2.4)."""
-        dead = self.dead().nonzero()[:, 0]
-        if len(dead) == 0:
-            return 0.0
-        codes = activate(scores[:, dead], "topk", min(self.options.sparsity, len(dead)))
-        left = (residual - codes @ self.decoder[dead]).square().mean() / residual.square().mean().clamp_min(1e-12)
-        return AUXILIARY_WEIGHT * left
-
-    def _descend(self, loss: Tensor, step: int) -> None:
+    def _descend(self, gradient: Parameters, step: int) -> None:
         num_steps = self.options.num_steps
         ramp = min(1.0, (step + 1) / (WARM_UP * num_steps), (num_steps - step) / (DECAY * num_steps))
         self.optimiser.param_groups[0]["lr"] = self.options.learning_rate * ramp
-        self.optimiser.zero_grad()
-        loss.backward()
-        with torch.no_grad():
-            if self.decoder.grad is not None:
-                along = (self.decoder.grad * self.decoder).sum(dim=1, keepdim=True)
-                self.decoder.grad -= along * self.decoder
-            self.optimiser.step()
-            if self.options.train_decoder:
-                self.decoder /= self.decoder.norm(dim=1, keepdim=True)
+        decoder = self.parameters.decoder
+        along = (gradient.decoder * decoder).sum(dim=1, keepdim=True)
+        gradient.decoder.addcmul_(along, decoder, value=-1)
+        for parameter, derivative in zip(self.parameters.all(), gradient.all()):
+            parameter.grad = derivative
+        self.optimiser.step()
+        if self.options.train_decoder:
+            decoder /= decoder.norm(dim=1, keepdim=True)
 
-    @torch.no_grad()
     def resample_dead(self, centred: Float[Tensor, "M C"]) -> None:
         """Point dead atoms of TopK at positions drawn in proportion to their squared reconstruction error."""
         dead = self.dead().nonzero()[:, 0]
         if len(dead) == 0 or self.options.variant != "topk" or not self.options.train_decoder:
             return
         order = torch.randperm(len(centred), generator=self.generator)[:_POOL_SIZE]
-        pool = centred[order.to(centred.device)] - self.decoder_bias
-        codes = activate(pool @ self.encoder.T + self.encoder_bias, "topk", self.options.sparsity)
-        errors = (pool - codes @ self.decoder).square().sum(dim=1).cpu()
+        parameters = self.parameters
+        passed = pass_through(centred[order.to(centred.device)], parameters, "topk", self.options.sparsity)
+        errors = passed.residual.square().sum(dim=1).cpu()
         if int((errors > 0).sum()) < len(dead):
             return
         chosen = torch.multinomial(errors, len(dead), generator=self.generator).to(centred.device)
-        directions = functional.normalize(pool[chosen], dim=1)
-        self.decoder[dead] = directions
-        self.encoder[dead] = directions * self.encoder.norm(dim=1).median()
-        self.encoder_bias[dead] = 0.0
+        directions = functional.normalize(passed.centred[chosen], dim=1)
+        parameters.decoder[dead] = directions
+        parameters.encoder[dead] = directions * parameters.encoder.norm(dim=1).median()
+        parameters.encoder_bias[dead] = 0.0
         self.steps_silent[dead] = 0
-        for parameter in (self.encoder, self.encoder_bias, self.decoder):
+        for parameter in (parameters.encoder, parameters.encoder_bias, parameters.decoder):
             moments = self.optimiser.state[parameter]
             moments["exp_avg"][dead] = 0.0
             moments["exp_avg_sq"][dead] = 0.0
@@ -199,10 +190,10 @@ class _TrainingState:
         return TrainedAutoencoder(
             variant=self.options.variant,
             sparsity=self.options.sparsity,
-            encoder=_to_numpy(self.encoder),
-            encoder_bias=_to_numpy(self.encoder_bias),
-            decoder=_to_numpy(self.decoder),
-            decoder_bias=_to_numpy(self.decoder_bias),
+            encoder=_to_numpy(self.parameters.encoder),
+            encoder_bias=_to_numpy(self.parameters.encoder_bias),
+            decoder=_to_numpy(self.parameters.decoder),
+            decoder_bias=_to_numpy(self.parameters.decoder_bias),
             mean=_to_numpy(mean),
             scale=scale,
             l1_coefficient=self.penalty.weight if self.options.variant == "l1" else float("nan"),

@@ -35,7 +35,8 @@ def draw_explained(result: AutoencoderResult) -> Figure | None:
     for network in NETWORKS:
         _draw_topk(left, study, network, COLOURS[network], _OFFSETS[network])
     left.plot([], [], "o-", color=INK, label="TopK dictionary")
-    left.plot([], [], "_", color=INK, markersize=9, markeredgewidth=1.8, label="PCA, as many components")
+    left.plot([], [], "o", color=INK, markersize=4, markerfacecolor="white", label="TopK on the Gaussian twin")
+    left.plot([], [], "_", color=INK, markersize=8, markeredgewidth=1.8, label="PCA, as many components")
     for name in (*NETWORKS, "untrained"):
         left.plot([], [], "s", color=COLOURS[name], label=name)
     _name_layers(left, study.layers)
@@ -51,6 +52,7 @@ def draw_explained(result: AutoencoderResult) -> Figure | None:
                     right.plot(place, facts.fidelity.fve, marker, color=COLOURS[network], markersize=6)
     for marker, label in list(markers.values())[1:]:
         right.plot([], [], marker, color=INK, markersize=6, label=label)
+    right.plot([], [], " ", label=" ")  # fills the column of the legend
     _name_layers(right, thorough)
     right.set_title("Three ways to a dictionary")
     values = [facts.fidelity.fve for layer in study.layers for facts in layer.dictionaries]
@@ -58,7 +60,7 @@ def draw_explained(result: AutoencoderResult) -> Figure | None:
     finite = [value for value in values if np.isfinite(value)]
     left.set_ylim(max(-0.05, min([*finite, 0.8]) - 0.05), 1.01)
     handles, more = left.get_legend_handles_labels()[0], right.get_legend_handles_labels()[0]
-    figure.legend(handles=[*handles[:2], *more, *handles[2:]], loc="outside lower left", ncols=4)
+    figure.legend(handles=[*handles[:3], *more, *handles[3:]], loc="outside lower left", ncols=3)
     return figure
 
 
@@ -164,7 +166,10 @@ def _draw_topk(axes: Axes, study: DictionaryStudy, network: str, colour: str, of
             axes.plot(*zip(*points), "o-", color=colour, linewidth=1.2)
     for x, facts in found:
         axes.plot([x + offset] * 2, [facts.fve_low, facts.fve_high], color=colour, linewidth=3, alpha=0.4)
-        axes.plot(x + offset, facts.pca_fve, "_", color=colour, markersize=9, markeredgewidth=1.8)
+        axes.plot(x + offset, facts.pca_fve, "_", color=colour, markersize=8, markeredgewidth=1.8)
+        if (twin := study.layers[x].find(network, "gaussian")) is not None:
+            axes.plot([x + offset] * 2, [twin.fidelity.fve, facts.fidelity.fve], color=colour, linewidth=0.8)
+            axes.plot(x + offset, twin.fidelity.fve, "o", color=colour, markersize=4, markerfacecolor="white")
 
 
 def _draw_selectivity_panel(
@@ -250,9 +255,10 @@ FIGURES = (
         slug="explained",
         title="What sparse dictionaries explain",
         how_to_read="Higher is more of the variance on images that no dictionary saw; faint bars are 95 % intervals "
-        "over those images. A dictionary shows sparse structure where its dot is above the dash of its colour (PCA "
-        "with as many components); training changed that structure where colours differ from grey. Right: the crosses "
-        "are random atoms with the activations' covariance, so only the distance from cross to dot was learnt.",
+        "over those images. Choosing the best few of many atoms beats the dash (PCA) on any data, so "
+        "sparse structure is only the line from the small hollow dot up to the full one: the hollow dot is the same "
+        "dictionary of Gaussian numbers with the same covariance. Training changed that structure where this line is "
+        "longer or shorter than the grey one. Right: crosses are random atoms, only the reading of them was trained.",
         draw=draw_explained,
     ),
     FigureSpec(
