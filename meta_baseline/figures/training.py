@@ -25,7 +25,7 @@ def draw_accuracy_by_task(result: TrainingOutcome) -> Figure:
         _draw_networks(axes, rows, result, result.accuracy[:, :, k], (result.low[:, :, k], result.high[:, :, k]))
         axes.plot(result.majority_rate, rows, "|", color=INK, markersize=11, markeredgewidth=0.8)
         axes.set_xlim(min(0.45, float(result.low.min()) - 0.02), 1.02)
-        axes.set_title("as trained" if steps == 0 else f"after {steps} steps")
+        axes.set_title("as trained" if steps == 0 else f"after {steps} step" + "s" * (steps > 1))
         axes.set_xlabel("accuracy")
     offsets = _offsets(result)
     for s, name in enumerate(result.networks):
@@ -127,7 +127,8 @@ FIGURES = (
         title="Learning curves",
         how_to_read="Every training image is used once, so this is accuracy on unseen images of the trained tasks, in "
         "means over about 3000 images. The long stay at chance before the rise is usual for same-different tasks. "
-        "Compare heights at the same number of images.",
+        "Compare heights at the same number of images. A dip in the last third is where batch norm begins to use its "
+        "running statistics, as in evaluation.",
         draw=draw_learning_curves,
     ),
 )

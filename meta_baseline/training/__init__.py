@@ -6,6 +6,9 @@ pool_images  PoolImages                    rows of the training pool -> augmente
 baseline     BaselineLearner               a step on a batch of mixed tasks
 meta         MetaLearner                   a step on episodes, through ``inner_loop``
 loop         train                         recipe and pool -> checkpoints and learning curve
+optimiser    Optimiser                     orthogonalised momentum for hidden weights, AdamW for the rest
 pair         train_pair                    both arms at once, one process each
+answers      answer_queries                one network, one task: as it is, adapted, batch norm refitted
+verdicts     compare_arms, check_networks  what the accuracies allow one to say
 evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
 """

@@ -175,8 +175,19 @@ def measure_accuracy(
             *map(describe_comparison, comparisons),
         ),
         checks=(*checks, ONE_PAIR),
-        findings=find_differences(comparisons, num_support=test.num_support, comparable=comparable),
+        findings=find_differences(
+            comparisons,
+            num_support=test.num_support,
+            comparable=comparable,
+            refitted=_mean_of_arms(refitted[:, ~trained_on], tuple(networks)),
+        ),
     )
+
+
+def _mean_of_arms(values: Float[ndarray, "S T"], networks: tuple[str, ...]) -> tuple[float, float] | None:
+    if values.shape[1] == 0:
+        return None
+    return float(values[networks.index("meta")].mean()), float(values[networks.index("baseline")].mean())
 
 
 def _compare(

@@ -8,6 +8,8 @@ the network off the plateau on which the inner step has nothing yet to amplify (
 
 Batch norm normalises with the statistics of each support or query set. Running statistics, for use in evaluation,
 are those of the support sets at theta, averaged over the episodes of a step; what adapted copies see is thrown away.
+Near the end of a run they are frozen and used in training too (``loop.freeze_statistics``): a network that has always
+been normalised by task does not do as well when it is normalised by the statistics of all tasks together.
 """
 
 from __future__ import annotations

@@ -182,19 +182,33 @@ ONE_PAIR = Check(
 )
 
 
-def find_differences(comparisons: Sequence[Comparison], *, num_support: int, comparable: bool) -> tuple[Finding, ...]:
-    """The sentences for the first page: trained tasks, held-out tasks, what adaptation changes."""
+def find_differences(
+    comparisons: Sequence[Comparison],
+    *,
+    num_support: int,
+    comparable: bool,
+    refitted: tuple[float, float] | None = None,
+) -> tuple[Finding, ...]:
+    """The sentences for the first page: trained tasks, held-out tasks, what adaptation changes.
+
+    Args:
+        comparisons: of all groups and numbers of steps.
+        num_support: labelled images that networks adapted to.
+        comparable: whether both networks have learned.
+        refitted: accuracy of meta and baseline on held-out tasks with batch norm refitted to them, where measured.
+    """
     findings: list[Finding] = []
     for group in ("trained", "held-out"):
         chosen = [comparison for comparison in comparisons if comparison.group == group]
         if chosen:
-            findings.append(_state_difference(chosen[0], comparable=comparable))
+            control = refitted if group == "held-out" else None
+            findings.append(_state_difference(chosen[0], comparable=comparable, refitted=control))
         if group == "held-out" and len(chosen) > 1:
             findings.append(_state_adaptation(chosen[0], chosen[-1], num_support))
     return tuple(findings)
 
 
-def _state_difference(comparison: Comparison, *, comparable: bool) -> Finding:
+def _state_difference(comparison: Comparison, *, comparable: bool, refitted: tuple[float, float] | None) -> Finding:
     where = f"On the {len(comparison.tasks)} {comparison.group} tasks"
     if comparison.group == "held-out":
         where = f"On held-out tasks ({_listed(comparison.tasks)})"
@@ -206,6 +220,11 @@ def _state_difference(comparison: Comparison, *, comparable: bool) -> Finding:
     else:
         verdict, importance = "the two networks do not differ in accuracy", 0.7
     sentence = f"{where} {verdict} ({comparison.describe()}); one pair, so no population claim."
+    if refitted is not None:
+        sentence += (
+            f" With batch norm alone refitted on unlabelled images of each task: meta {refitted[0]:.1%}, "
+            f"baseline {refitted[1]:.1%}."
+        )
     return Finding(
         sentence=sentence,
         importance=importance,
