@@ -50,7 +50,7 @@ class DictionaryFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Held-out FVE of the TopK dictionaries, meta - baseline, mean of two dictionary seeds, on the same resampled images.
+    """Held-out FVE of TopK dictionaries, meta - baseline, mean of two seeds, on the same resampled images.
 
     Attributes:
         value, low, high: with its 95 % interval, bootstrap over held-out images.

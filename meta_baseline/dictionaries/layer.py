@@ -94,7 +94,7 @@ def study_layer(task: LayerTask) -> LayerFacts:
 def _measure_difference(fits: Mapping[tuple[str, str, int], Fit]) -> Difference:
     """Of the means over both dictionary seeds."""
     fve = np.array([[fits[network, "topk", seed].facts.fidelity.fve for seed in (0, 1)] for network in _NETWORKS])
-    resampled = [sum(fits[network, "topk", seed].bootstrap for seed in (0, 1)) / 2 for network in _NETWORKS]
+    resampled = [np.mean([fits[network, "topk", seed].bootstrap for seed in (0, 1)], axis=0) for network in _NETWORKS]
     low, high = interval(resampled[0] - resampled[1])
     return Difference(
         value=float(fve[0].mean() - fve[1].mean()),
