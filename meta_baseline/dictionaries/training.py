@@ -14,8 +14,9 @@ directions: on activations of conv6 networks that gave more variance explained t
 Deviations from the papers, all because a run here is 500 steps and not 100 000: an atom counts as dead after a tenth
 of the run; atoms still dead at 20, 40 and 60 % of it are put where the reconstruction is worst (as in Bricken et al.,
 "neuron resampling"). Without the latter a third of the atoms of an 18-channel layer die, since the auxiliary loss
-alone gives dead atoms the scale of the residual, with which they never win against the k largest. Resampling later
-than that costs variance explained, as what is put down has no time to settle.
+alone gives dead atoms the scale of the residual, with which they never win against the k largest, and does not reach
+atoms without a positive score at all. Resampling later than that costs variance explained, as what is put down has no
+time to settle.
 """
 
 from __future__ import annotations
