@@ -28,6 +28,7 @@ def list_checks(study: DictionaryStudy) -> tuple[Check, ...]:
         *_check_frozen(study),
         *_check_stable(study),
         *_check_sparsity(study),
+        *_check_shrinkage(study),
         *_check_samples(study),
         *_check_small(study),
         *_check_places(study),
@@ -164,6 +165,17 @@ def _check_sparsity(study: DictionaryStudy) -> Iterator[Check]:
             verdict="note",
             sentence=f"The L1 dictionary has another number of active atoms than TopK in {_join(off)}; compare each "
             "with PCA at its own L0.",
+        )
+
+
+def _check_shrinkage(study: DictionaryStudy) -> Iterator[Check]:
+    below = _where(study, "l1", lambda facts: facts.fidelity.fve <= facts.pca_fve)
+    if below:
+        yield Check(
+            code="autoencoder.l1_shrinkage",
+            verdict="note",
+            sentence=f"The L1 dictionary explains no more than PCA with as many components in {_join(below)}: its penalty "
+            "shrinks every code. Read TopK there.",
         )
 
 
