@@ -174,8 +174,8 @@ def _check_shrinkage(study: DictionaryStudy) -> Iterator[Check]:
         yield Check(
             code="autoencoder.l1_shrinkage",
             verdict="note",
-            sentence=f"The L1 dictionary explains no more than PCA with as many components in {_join(below)}: its penalty "
-            "shrinks every code. Read TopK there.",
+            sentence=f"The L1 dictionary explains no more than PCA with as many components in {_join(below)}: its "
+            "penalty shrinks every code. Read TopK there.",
         )
 
 
