@@ -18,7 +18,7 @@ from meta_baseline.console import CommandParser, HelpFormatter, run_guarded, say
 from meta_baseline.errors import UsageError
 from meta_baseline.models import SCALINGS
 from meta_baseline.pipeline import ANALYSES, run_study
-from meta_baseline.study import Study, resolve_device
+from meta_baseline.study import Study, count_cores, resolve_device
 
 _DESCRIPTION = """\
 Open up a meta-learned and a conventionally trained network side by side: what differs inside, how sure that is,
@@ -138,6 +138,7 @@ def parse_study(options: argparse.Namespace) -> Study:
         output_dir=options.output_dir,
         device=resolve_device(options.device, explicit=options.device_explicit),
         num_workers=options.num_workers,
+        num_processes=count_cores(),
         max_images=options.max_images,
         seed=options.seed,
         meta_input_scaling=options.meta_input_scaling,

@@ -5,7 +5,6 @@ Five stages in one folder, each committed whole, so that the demo continues wher
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from meta_baseline.results import save_result
 from meta_baseline.stages import Progress, hash_code
 from meta_baseline.stimuli import generate_pool
 from meta_baseline.stimuli.folder import write_svrt_folder
-from meta_baseline.study import Study, check_output_dir
+from meta_baseline.study import Study, check_output_dir, count_cores
 from meta_baseline.training.evaluation import evaluate_networks
 from meta_baseline.training.loop import INITIAL, LAST
 from meta_baseline.training.pair import train_pair
@@ -69,6 +68,7 @@ def run_demo(
             task=ANALYSED_TASK,
             output_dir=output_dir / "analysis",
             num_workers=0,
+            num_processes=count_cores(),
             max_images=NUM_IMAGES,
             seed=seed,
             training_outcome=outcome,
@@ -93,9 +93,7 @@ def _train(recipe: Recipe, output_dir: Path, key: str, progress: Progress, say: 
     with committing(output_dir / "networks", key) as folder:
         pool = folder / "pool"
         with _timed("training images", say):
-            generate_pool(
-                recipe.tasks, recipe.pool_size, recipe.image_size, recipe.seed, pool, os.cpu_count() or 1, progress
-            )
+            generate_pool(recipe.tasks, recipe.pool_size, recipe.image_size, recipe.seed, pool, count_cores(), progress)
         with _timed("two networks", say), TrainingBars(tuple(ARMS), recipe.pool_size) as bars:
             train_pair(recipe, pool, folder, report=bars.show)
         for path in sorted(pool.iterdir()):

@@ -137,7 +137,14 @@ def _run_autoencoders(materials: Materials) -> Result:
     assert materials.inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
     images = read_grey_images(materials.inputs.stimuli, 128)
     rng = stage_rng(materials.study, "autoencoders")
-    return compare_dictionaries(materials.stores, images=images, rng=rng, progress=materials.progress)
+    return compare_dictionaries(
+        materials.stores,
+        images=images,
+        rng=rng,
+        device=materials.study.device,
+        workers=materials.study.num_processes if materials.study.device == "cpu" else 1,
+        progress=materials.progress,
+    )
 
 
 def _run_probes(materials: Materials) -> Result:

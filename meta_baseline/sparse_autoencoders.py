@@ -30,9 +30,10 @@ from meta_baseline.dictionaries.facts import DictionaryStudy
 from meta_baseline.dictionaries.fidelity import draw_image_weights
 from meta_baseline.dictionaries.findings import list_findings
 from meta_baseline.dictionaries.fits import choose_options
-from meta_baseline.dictionaries.layer import LayerTask, study_layer
+from meta_baseline.dictionaries.layer import LayerTask
 from meta_baseline.dictionaries.selectivity import choose_targets
 from meta_baseline.dictionaries.training import train_dictionary
+from meta_baseline.dictionaries.workers import study_layers
 from meta_baseline.errors import InputError, UsageError
 from meta_baseline.results import Check, Estimate, Finding
 
@@ -160,6 +161,7 @@ def compare_dictionaries(
     images: UInt8[ndarray, "N h w"] | None = None,
     rng: np.random.Generator,
     device: str = "cpu",
+    workers: int = 1,
     progress: Callable[..., Iterable[Any]] = lambda iterable, **_: iterable,
 ) -> AutoencoderResult:
     """Train dictionaries of every paired layer of both networks and of an untrained one, and compare them.
@@ -175,6 +177,8 @@ def compare_dictionaries(
         images: the stimuli in grey (white 255), for the patches that features respond to; None for no galleries.
         rng: of the split, the dictionaries and the resamples.
         device: where dictionaries are trained.
+        workers: processes that train them, each on one thread; the result does not depend on it. More than one needs a
+            script that guards its main part by ``if __name__ == "__main__"``.
         progress: wraps the layers, e.g. in a progress bar.
 
     Raises:
@@ -215,7 +219,7 @@ def compare_dictionaries(
         for role in roles
     ]
     study = DictionaryStudy(
-        layers=tuple(study_layer(task) for task in progress(tasks, desc="dictionaries")),
+        layers=study_layers(tasks, workers=workers, progress=progress),
         controls=controls,
         skipped=tuple(skipped),
         num_images=num_images,

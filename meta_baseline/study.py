@@ -27,6 +27,7 @@ CLAIM = "inputs.json"
 class Study:
     """The resolved options of one run; ``analyses`` holds slugs of ``pipeline.ANALYSES``.
 
+    ``num_workers`` read images; ``num_processes`` compute, where an analysis falls apart into layers.
     ``training_outcome`` names a saved result of ``training.evaluation``; when given, the report opens with it.
     """
 
@@ -41,6 +42,7 @@ class Study:
     output_dir: Path = Path("model_analysis_results")
     device: str = "cpu"
     num_workers: int = 4
+    num_processes: int = 1
     max_images: int = 1000
     num_untrained: int = 3
     seed: int = 0
@@ -118,6 +120,11 @@ def read_inputs(study: Study) -> StudyInputs:
         hashes=hashes,
         key=key,
     )
+
+
+def count_cores() -> int:
+    """Cores that this process may use, which on a cluster can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_output_dir(output_dir: Path) -> None:
