@@ -16,7 +16,7 @@ demo: environment
 	@$(RUN) -m meta_baseline demo
 
 test: environment
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n auto --dist loadfile
 
 check: environment
 	@$(RUN) -m ruff format --check .

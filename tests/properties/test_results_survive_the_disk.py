@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from meta_baseline.activations import LayerActivations
 from meta_baseline.errors import InputError
 from meta_baseline.results import Check, Estimate, Finding, load_result, save_result
-from meta_baseline.weight_analysis import WeightSpaceResult
 
 ESTIMATE = Estimate(name="conv1.norm", label="norm", value=float("nan"), low=None, high=2.0, n=3, n_unit="filters")
 
@@ -52,14 +52,40 @@ def test_a_folder_without_a_result_says_so(tmp_path: Path):
 
 
 def test_arrays_keep_their_type_and_shape(tmp_path: Path):
-    kinds = {field.name for field in dataclasses.fields(WeightSpaceResult)}
-    assert {"estimates", "checks", "findings"} <= kinds
-    arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.array([True, False]), "c": np.array(["x", "y"])}
-    save_result(_Holder(arrays=arrays), tmp_path)
-    with pytest.raises(InputError):  # the holder is a class of this test, not of the package
+    layer = LayerActivations(
+        role="conv1",
+        name="pool1",
+        map_shape=(2, 1, 3),
+        pooled=np.arange(6, dtype=np.float32).reshape(3, 2),
+        grid=np.zeros((3, 6), dtype=np.float32)[:, ::-1],
+        positions=np.ones((4, 2), dtype=np.float32),
+        position_image=np.arange(4),
+        position_row=np.zeros(4, dtype=np.int64),
+        position_column=np.zeros(4, dtype=np.int64),
+        position_foreground=np.array([True, False, True, True]),
+        channel_mean=np.array([np.nan, np.inf]),
+        channel_sd=np.zeros(2),
+        channel_zero_fraction=np.zeros(2),
+        channel_max=np.zeros(2),
+    )
+    save_result(layer, tmp_path)
+    again = load_result(tmp_path)
+    for field in dataclasses.fields(layer):
+        before, after = getattr(layer, field.name), getattr(again, field.name)
+        assert type(before) is type(after)
+        if isinstance(before, np.ndarray):
+            assert before.dtype == after.dtype
+            np.testing.assert_array_equal(before, after)
+        else:
+            assert before == after
+
+
+def test_a_result_of_a_foreign_class_is_refused_when_it_is_read(tmp_path: Path):
+    save_result(_Foreign(value=1), tmp_path)
+    with pytest.raises(InputError, match="Unknown kind of result"):
         load_result(tmp_path)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Holder:
-    arrays: dict[str, np.ndarray]
+class _Foreign:
+    value: int
