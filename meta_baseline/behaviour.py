@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.stats import rankdata
+from scipy.stats import rankdata, t
 
 from meta_baseline.activations import ActivationStore, Stores
 from meta_baseline.models import DecisionRule, decide
@@ -28,7 +28,8 @@ class NetworkBehaviour:
     """One network on the stimuli; every rate in [0, 1], over ``num_images`` images.
 
     Attributes:
-        accuracy, low, high: under the network's own decision rule, with a Wilson interval over images.
+        accuracy, low, high: under the network's own decision rule, with a 95 % interval over images (Wilson), or over
+            shape identities where these repeat.
         other_rule, other_accuracy: what the other rule would give; NaN where the network has a single logit.
         class_1_share: share of images that it calls class 1.
         auc: area under the ROC curve of its decision margin: what is there whatever the threshold.
@@ -63,8 +64,8 @@ class BehaviourResult:
 def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule: DecisionRule) -> BehaviourResult:
     """Accuracy, share of class-1 answers and AUC of both networks and of their untrained twins.
 
-    The interval of the difference is the normal one of a paired mean over images (each image is right or wrong in
-    both networks); it speaks of these two checkpoints on more images, not of more training runs.
+    Intervals speak of these two checkpoints on more images, not of more training runs. Where shape identities repeat,
+    images of one identity are no independent draws: intervals are then over identities (cluster-robust, Student's t).
     """
     labels = stores.meta.labels.astype(bool)
     of_meta = {id(store) for store in stores.untrained_meta}
@@ -76,7 +77,9 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
     right_meta, right_baseline = ((store.margin > 0) == labels for store in (stores.meta, stores.baseline))
     paired = right_meta.astype(float) - right_baseline.astype(float)
     difference = float(paired.mean())
-    half = 1.96 * float(paired.std(ddof=1)) / np.sqrt(len(paired))
+    groups = stores.meta.groups
+    half = _half_width(paired, groups)
+    over = _describe_units(groups)
     majority = float(max(labels.mean(), 1 - labels.mean()))
     networks = (meta, baseline, *untrained)
     return BehaviourResult(
@@ -86,7 +89,7 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
         difference_low=difference - half,
         difference_high=difference + half,
         estimates=(
-            *(_estimate(network, majority) for network in networks),
+            *(_estimate(network, majority, over) for network in networks),
             Estimate(
                 name="accuracy.difference",
                 label="accuracy, meta minus baseline",
@@ -94,7 +97,7 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
                 unit="accuracy",
                 low=difference - half,
                 high=difference + half,
-                interval="paired normal interval over images",
+                interval=f"paired interval over {over}",
                 reference=0.0,
                 reference_label="no difference",
                 n=len(labels),
@@ -102,28 +105,57 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
             ),
         ),
         checks=_checks((meta, baseline), majority),
-        findings=(_finding(meta, baseline, difference, half),),
+        findings=(_finding(meta, baseline, difference, half, over),),
     )
 
 
 def _measure(store: ActivationStore, rule: DecisionRule, labels: ndarray) -> NetworkBehaviour:
     answers = store.margin > 0
-    right = int((answers == labels).sum())
-    interval = wilson_interval(right, len(labels))
+    right = answers == labels
+    accuracy = float(right.mean())
+    low, high = _bound_accuracy(right, store.groups)
     other: DecisionRule = "argmax" if rule == "logit" else "logit"
     two_logits = store.logits.shape[1] > 1
     return NetworkBehaviour(
         network=store.network,
         rule=rule,
-        accuracy=right / len(labels),
-        low=interval.low,
-        high=interval.high,
+        accuracy=accuracy,
+        low=low,
+        high=high,
         other_rule=other,
         other_accuracy=_accuracy_by(other, store, labels) if two_logits else float("nan"),
         class_1_share=float(answers.mean()),
         auc=_auc(store.margin, labels),
         num_images=len(labels),
     )
+
+
+def _bound_accuracy(right: ndarray, groups: ndarray) -> tuple[float, float]:
+    """95 % interval of an accuracy: Wilson's over images, or over identities where these repeat."""
+    if len(np.unique(groups)) == len(groups):
+        interval = wilson_interval(int(right.sum()), len(right))
+        return interval.low, interval.high
+    accuracy, half = float(right.mean()), _half_width(right.astype(float), groups)
+    return max(0.0, accuracy - half), min(1.0, accuracy + half)
+
+
+def _half_width(values: Float[ndarray, " N"], groups: ndarray) -> float:
+    """Half a 95 % interval of a mean whose values are independent between groups only (Liang & Zeger 1986).
+
+    With every value in a group of its own this is Student's interval.
+    """
+    _, place = np.unique(groups, return_inverse=True)
+    sums = np.bincount(place, weights=values - values.mean())
+    num_groups = len(sums)
+    if num_groups < 2:
+        return float("inf")
+    error = np.sqrt(num_groups / (num_groups - 1) * (sums**2).sum()) / len(values)
+    return float(t.ppf(0.975, num_groups - 1) * error)
+
+
+def _describe_units(groups: ndarray) -> str:
+    num_groups = len(np.unique(groups))
+    return "images" if num_groups == len(groups) else f"{num_groups} shape identities"
 
 
 def _accuracy_by(rule: DecisionRule, store: ActivationStore, labels: ndarray) -> float:
@@ -138,7 +170,7 @@ def _auc(margin: Float[ndarray, " N"], labels: ndarray) -> float:
     return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def _estimate(network: NetworkBehaviour, majority: float) -> Estimate:
+def _estimate(network: NetworkBehaviour, majority: float, over: str) -> Estimate:
     return Estimate(
         name=f"accuracy.{network.network.replace(' ', '_')}",
         label=f"accuracy, {network.network} ({network.rule})",
@@ -146,7 +178,7 @@ def _estimate(network: NetworkBehaviour, majority: float) -> Estimate:
         unit="accuracy",
         low=network.low,
         high=network.high,
-        interval="Wilson interval over images",
+        interval=f"95 % interval over {over}",
         reference=majority,
         reference_label="always answering the more frequent class",
         n=network.num_images,
@@ -196,10 +228,11 @@ def _checks(networks: tuple[NetworkBehaviour, NetworkBehaviour], majority: float
     return tuple(checks)
 
 
-def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: float, half: float) -> Finding:
+def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: float, half: float, over: str) -> Finding:
+    counted = f"{meta.num_images} images" if over == "images" else f"{over} in {meta.num_images} images"
     numbers = (
         f"meta {meta.accuracy:.1%}, baseline {baseline.accuracy:.1%}; difference {100 * difference:+.1f} points, "
-        f"95 % interval over {meta.num_images} images "
+        f"95 % interval over {counted} "
         f"{100 * (difference - half):+.1f} to {100 * (difference + half):+.1f}"
     )
     estimates = ("accuracy.meta", "accuracy.baseline", "accuracy.difference")

@@ -44,7 +44,7 @@ FIGURES = (
         title="What the networks answer",
         how_to_read="Dots further right of the dotted line know more than the class frequencies; a dot in a grey band "
         "of the right panel belongs to a network that gives one answer to everything. Bars are 95 % intervals over "
-        "images.",
+        "images, or over shape identities where these repeat.",
         draw=draw_accuracy,
     ),
 )

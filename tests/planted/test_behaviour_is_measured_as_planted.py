@@ -11,24 +11,26 @@ from meta_baseline.layers import LayerPairing
 
 
 def _store(
-    network: str, labels: np.ndarray, logits: np.ndarray, *, margin: np.ndarray | None = None
+    network: str, labels: np.ndarray, logits: np.ndarray, *, groups: np.ndarray | None = None
 ) -> ActivationStore:
     return ActivationStore(
         network=network,
         labels=labels,
-        groups=np.arange(len(labels)),
+        groups=np.arange(len(labels)) if groups is None else groups,
         latents=pd.DataFrame(index=range(len(labels))),
         logits=logits.astype(np.float32),
-        margin=(logits[:, -1] if margin is None else margin).astype(np.float32),
+        margin=logits[:, -1].astype(np.float32),
         layers={},
     )
 
 
-def _measure(meta: np.ndarray, baseline: np.ndarray, labels: np.ndarray) -> BehaviourResult:
+def _measure(
+    meta: np.ndarray, baseline: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
+) -> BehaviourResult:
     untrained = (_store("untrained 1", labels, np.zeros((len(labels), meta.shape[1])) - 1),)
     stores = Stores(
-        meta=_store("meta", labels, meta),
-        baseline=_store("baseline", labels, baseline),
+        meta=_store("meta", labels, meta, groups=groups),
+        baseline=_store("baseline", labels, baseline, groups=groups),
         untrained_meta=untrained,
         untrained_baseline=untrained,
         meta_initial=None,
@@ -40,7 +42,7 @@ def _measure(meta: np.ndarray, baseline: np.ndarray, labels: np.ndarray) -> Beha
     return measure_behaviour(stores, meta_rule="logit", baseline_rule="logit")
 
 
-def _answers(rng: np.random.Generator, labels: np.ndarray, accuracy: float) -> np.ndarray:
+def _answers(rng: np.random.Generator, labels: np.ndarray, accuracy: float | np.ndarray) -> np.ndarray:
     right = rng.random(len(labels)) < accuracy
     return (np.where(right, labels, 1 - labels) * 2.0 - 1)[:, None]
 
@@ -62,6 +64,20 @@ def test_no_difference_is_reported_at_the_nominal_rate():
         result = _measure(_answers(rng, labels, 0.8), _answers(rng, labels, 0.8), labels)
         missed += not result.difference_low <= 0 <= result.difference_high
     assert 5 <= missed <= 35  # 5 % of 400 is 20; three binomial standard deviations either way
+
+
+def test_repeated_identities_are_no_independent_images():
+    """Each identity is easy for one network or the other; 20 images of it say no more about the next one."""
+    rng = np.random.default_rng(4)
+    labels, groups = np.tile([0, 1], 300), np.repeat(np.arange(30), 20)
+    missed = {"identities": 0, "images": 0}
+    for _ in range(300):
+        arms = [_answers(rng, labels, rng.uniform(0.5, 1.0, 30)[groups]) for _ in range(2)]
+        for unit, grouped in (("identities", groups), ("images", None)):
+            result = _measure(arms[0], arms[1], labels, grouped)
+            missed[unit] += not result.difference_low <= 0 <= result.difference_high
+    assert 4 <= missed["identities"] <= 27  # 5 % of 300 is 15; three binomial standard deviations
+    assert missed["images"] > 40
 
 
 def test_a_network_that_answers_one_thing_fails_the_check_whatever_its_accuracy():
