@@ -29,7 +29,7 @@ Train one network on same-different tasks: generates the images, then uses each 
 
 Writes into OUTPUT_DIR: initial.safetensors (step 0), images-<n>.safetensors on the way, last.safetensors, metrics.jsonl
 (the learning curve) and run.json (every setting). Expect accuracy to stay at chance for tens of thousands of images
-before it rises. About 150 seconds on one core with the settings as they are, if the processor knows bf16.
+before it rises. About three minutes on one core with the settings as they are, if the processor knows bf16.
 """
 
 _ARCHITECTURES = ("conv2", "conv4", "conv6", "stack4", "stack5")
