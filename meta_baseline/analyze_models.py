@@ -138,7 +138,7 @@ def parse_study(options: argparse.Namespace) -> Study:
         output_dir=options.output_dir,
         device=resolve_device(options.device, explicit=options.device_explicit),
         num_workers=options.num_workers,
-        num_processes=count_cores(),
+        num_threads=count_cores(),
         max_images=options.max_images,
         seed=options.seed,
         meta_input_scaling=options.meta_input_scaling,

@@ -68,7 +68,7 @@ def run_demo(
             task=ANALYSED_TASK,
             output_dir=output_dir / "analysis",
             num_workers=0,
-            num_processes=count_cores(),
+            num_threads=count_cores(),
             max_images=NUM_IMAGES,
             seed=seed,
             training_outcome=outcome,

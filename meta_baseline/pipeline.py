@@ -37,6 +37,8 @@ from meta_baseline.weight_analysis import compare_weight_spaces
 
 _LOG = logging.getLogger("meta_baseline")
 
+_DURATION = "All four take about two minutes for a small network and five for a conv6 pair on two cores."
+
 ANALYSIS_FAILURES = (MetaBaselineError, ArithmeticError, ValueError, RuntimeError)
 """What may end one analysis without ending the others: numbers and shapes that it cannot work with."""
 
@@ -99,13 +101,13 @@ def select_analyses(study: Study) -> tuple[Analysis, ...]:
 
 
 def describe_plan(study: Study, inputs: StudyInputs) -> str:
-    """The line before the first expensive stage: what will run, on what, and about how long on two cores."""
+    """The line before the first expensive stage: what will run, on what, and how long that may take."""
     analyses = [analysis for analysis in select_analyses(study) if read_stage(analysis, study, inputs) is None]
     if not analyses:
         return f"Everything is already in {study.output_dir}; only the report is written again."
     images = f" on {len(inputs.stimuli.paths)} images of {inputs.stimuli.name}" if inputs.stimuli else ""
     titles = ", ".join(analysis.title.lower() for analysis in analyses)
-    return f"Will run {titles}{images}, on {study.device}."
+    return f"Will run {titles}{images}, on {study.device}. {_DURATION}"
 
 
 def _run_training(materials: Materials) -> Result:
@@ -142,7 +144,7 @@ def _run_autoencoders(materials: Materials) -> Result:
         images=images,
         rng=rng,
         device=materials.study.device,
-        workers=materials.study.num_processes if materials.study.device == "cpu" else 1,
+        workers=materials.study.num_threads if materials.study.device == "cpu" else 1,
         progress=materials.progress,
     )
 

@@ -177,8 +177,7 @@ def compare_dictionaries(
         images: the stimuli in grey (white 255), for the patches that features respond to; None for no galleries.
         rng: of the split, the dictionaries and the resamples.
         device: where dictionaries are trained.
-        workers: processes that train them, each on one thread; the result does not depend on it. More than one needs a
-            script that guards its main part by ``if __name__ == "__main__"``.
+        workers: layers at a time, each on one thread; the result does not depend on it.
         progress: wraps the layers, e.g. in a progress bar.
 
     Raises:

@@ -27,7 +27,7 @@ CLAIM = "inputs.json"
 class Study:
     """The resolved options of one run; ``analyses`` holds slugs of ``pipeline.ANALYSES``.
 
-    ``num_workers`` read images; ``num_processes`` compute, where an analysis falls apart into layers.
+    ``num_workers`` processes read images; ``num_threads`` layers are analysed at a time.
     ``training_outcome`` names a saved result of ``training.evaluation``; when given, the report opens with it.
     """
 
@@ -42,7 +42,7 @@ class Study:
     output_dir: Path = Path("model_analysis_results")
     device: str = "cpu"
     num_workers: int = 4
-    num_processes: int = 1
+    num_threads: int = 1
     max_images: int = 1000
     num_untrained: int = 3
     seed: int = 0
