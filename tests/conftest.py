@@ -11,10 +11,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+torch.set_num_threads(1)  # here rather than in a fixture: fixtures of modules and sessions come before those of tests
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Numbers do not depend on how many cores the machine has."""
-    before = torch.get_num_threads()
+    """Numbers do not depend on how many cores the machine has, nor on a test that ran before."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
