@@ -176,7 +176,7 @@ def _draw_cells(axes: Axes, values: Float[ndarray, "T L"], colours: Any, limits:
     image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            dark = abs(value - sum(limits) / 2 * (limits[0] < 0)) > 0.65
+            dark = abs(np.clip(value, *limits)) > 0.65
             text = f"{round(100 * value)}".replace("-", "\u2212") if value > -0.995 else "<\u221299"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "#1b1c1f")
     axes.spines[:].set_visible(False)

@@ -64,8 +64,14 @@ def rotate(features: Float[ndarray, "N D"], train: Bool[ndarray, " N"]) -> Eigen
 
 
 def standardise(features: Float[ndarray, "N D"], train: Bool[ndarray, " N"]) -> Float[ndarray, "N D2"]:
-    """Features that vary on the training images, with mean 0 and variance 1 there, in float64."""
+    """Features that vary on the training images, with mean 0 and variance 1 there, in float64.
+
+    Every value is clipped to the range of its feature on the training images. A unit that fired weakly on one of them
+    has a standard deviation near zero, and a test image on which it fires in earnest would lie thousands of deviations
+    out: one unit of one image would then decide the score of a layer.
+    """
     values = np.asarray(features, dtype=np.float64)
+    values = values.clip(values[train].min(axis=0, initial=np.inf), values[train].max(axis=0, initial=-np.inf))
     mean, sd = values[train].mean(axis=0), values[train].std(axis=0)
     varies = sd > 1e-5 * np.sqrt(mean**2 + sd**2)
     return (values[:, varies] - mean[varies]) / sd[varies]

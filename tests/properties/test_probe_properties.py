@@ -72,6 +72,20 @@ def test_the_test_images_have_no_part_in_scaling_or_rotation():
     np.testing.assert_array_equal(rotate(other, train).train, rotate(features, train).train)
 
 
+def test_a_unit_that_only_test_images_drive_does_not_decide_the_score():
+    features, labels, _ = make_readable()
+    folds = np.arange(120) // 2 % 5
+    latent = features[:, :3].sum(axis=1, keepdims=True)
+    plan = ProbePlan(folds=folds, binary=labels[:, None].astype(float), continuous=latent)
+    rare = np.zeros((120, 5))
+    rare[[0, 2, 4, 6, 8], range(5)] = 1e-3  # one image of each fold drives a unit a little,
+    rare[[3, 5, 7, 9, 1], range(5)] = 10.0  # and one of another fold in earnest
+    before, after = (probe_layer(x, plan, seed=0) for x in (features, np.concatenate([features, rare], axis=1)))
+    error, error_with_rare = (((readout.predictions - latent) ** 2).mean() for readout in (before, after))
+    assert error_with_rare < error + 0.05 * latent.var()
+    assert np.abs(after.logits).max() < 1.5 * np.abs(before.logits).max()
+
+
 def test_dead_and_constant_units_are_left_out_and_an_empty_layer_says_the_training_rate():
     _, labels, _ = make_readable()
     empty = np.full((120, 7), 0.1, dtype=np.float32)

@@ -28,6 +28,13 @@ def make_data(num_features: int, num_images: int = 160):
     return features.astype(np.float32), labels, train
 
 
+def scale(features, train):
+    """Training and test features by scikit-learn's scaler, the test's held to the range of the training's."""
+    inside = np.clip(features.astype(np.float64), features[train].min(axis=0), features[train].max(axis=0))
+    scaler = StandardScaler().fit(inside[train])
+    return scaler.transform(inside[train]), scaler.transform(inside[~train])
+
+
 def reference(penalty: float) -> LogisticRegression:
     return LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=20000)
 
@@ -39,10 +46,10 @@ def test_logistic_probabilities_are_those_of_scikit_learn(num_features: int, pen
     basis = rotate(features, train)
     column = labels[train][:, None]
     ours = solve_logistic(basis.train, basis.eigenvalues, column, np.ones_like(column), np.array([penalty]))
-    scaler = StandardScaler().fit(features[train].astype(np.float64))
-    theirs = reference(penalty).fit(scaler.transform(features[train].astype(np.float64)), labels[train])
+    scaled, scaled_test = scale(features, train)
+    theirs = reference(penalty).fit(scaled, labels[train])
     probability = 1 / (1 + np.exp(-(basis.test @ ours.weights[:, 0] + ours.intercepts[0])))
-    expected = theirs.predict_proba(scaler.transform(features[~train].astype(np.float64)))[:, 1]
+    expected = theirs.predict_proba(scaled_test)[:, 1]
     assert ours.converged.all()
     np.testing.assert_allclose(probability, expected, atol=1e-4)
 
@@ -78,9 +85,8 @@ def test_ridge_predictions_are_those_of_scikit_learn(num_features: int):
     basis = rotate(features, train)
     targets = np.stack([features[:, 0], labels, features[:, 1] - features[:, 5]], axis=1)
     fit = fit_ridge(basis, targets[train], np.arange(train.sum()) % 3, np.array([25.0]))
-    scaler = StandardScaler().fit(features[train].astype(np.float64))
-    theirs = Ridge(alpha=25.0).fit(scaler.transform(features[train].astype(np.float64)), targets[train])
-    expected = theirs.predict(scaler.transform(features[~train].astype(np.float64)))
+    scaled, scaled_test = scale(features, train)
+    expected = Ridge(alpha=25.0).fit(scaled, targets[train]).predict(scaled_test)
     np.testing.assert_allclose(fit.predictions, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
