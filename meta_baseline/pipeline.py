@@ -37,7 +37,7 @@ from meta_baseline.weight_analysis import compare_weight_spaces
 
 _LOG = logging.getLogger("meta_baseline")
 
-_DURATION = "All four take about two minutes for a small network and five for a conv6 pair on two cores."
+_DURATION = "All four take about a minute for a small network and four for a conv6 pair on two cores."
 
 ANALYSIS_FAILURES = (MetaBaselineError, ArithmeticError, ValueError, RuntimeError)
 """What may end one analysis without ending the others: numbers and shapes that it cannot work with."""

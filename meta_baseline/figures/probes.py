@@ -40,6 +40,7 @@ def draw_label(result: ProbeResult) -> Figure:
     top.axhline(result.chance[0], color=INK, linewidth=0.8, linestyle=":")
     top.set_ylabel(f"accuracy on new {'images' if result.num_groups == result.num_images else 'identities'}")
     top.set_title("Label, read linearly")
+    _keep_noise_small(top)
     bottom = rows[-1, 0]
     if both:
         _draw_difference(bottom, result)
@@ -79,6 +80,7 @@ def draw_control(result: ProbeResult) -> Figure | None:
         axes.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
         axes.set_title(network)
         _name_layers(axes, result)
+    _keep_noise_small(panels[0])
     panels[0].set_ylabel("accuracy on new images\nof known identities" if _within(result) else "accuracy")
     handles = [
         *(_line(COLOURS.get(name, META), f"label, {name}", marker="o") for name in networks),
@@ -182,6 +184,12 @@ def _draw_cells(axes: Axes, values: Float[ndarray, "T L"], colours: Any, limits:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return image
+
+
+def _keep_noise_small(axes: Axes) -> None:
+    """Show accuracies of .4 to .6 at least: a range of hundredths would make noise look like an effect."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.4), max(high, 0.6))
 
 
 def _name_layers(axes: Axes, result: ProbeResult) -> None:
