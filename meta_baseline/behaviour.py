@@ -238,7 +238,7 @@ def _finding(meta: NetworkBehaviour, baseline: NetworkBehaviour, difference: flo
     estimates = ("accuracy.meta", "accuracy.baseline", "accuracy.difference")
     if abs(difference) <= half:
         return Finding(
-            sentence=f"On these stimuli the two networks do not differ in accuracy ({numbers}).",
+            sentence=f"On these stimuli the two networks cannot be told apart in accuracy ({numbers}).",
             importance=0.75,
             beyond_control=False,
             estimates=estimates,

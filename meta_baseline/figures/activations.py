@@ -240,7 +240,7 @@ def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ..
 def _write_values(axes: Axes, values: Float[ndarray, "L1 L2"]) -> None:
     size = 7.5 if max(values.shape) <= 8 else 6.0
     for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value:.2f}".replace("0.", ".").replace("1.00", "1")
+        text = "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("0.", ".").replace("1.00", "1")
         axes.text(
             column, row, text, ha="center", va="center", fontsize=size, color="white" if value > 0.6 else "#222222"
         )

@@ -116,8 +116,9 @@ FIGURES = (
         slug="accuracy_by_task",
         title="Accuracy on every task, before and after adaptation",
         how_to_read="Each row is a task; bars are 95 % intervals over query images, the same for all networks. "
-        "Where the bars of blue and orange overlap widely, the two do not differ. A network at the tick mark knows no "
-        "more than the class frequencies, and one in a grey band on the right gives one answer to everything. "
+        "Where the bars of blue and orange overlap widely, the two cannot be told apart. "
+        "A network at the tick mark knows no more than the class frequencies, "
+        "and one in a grey band on the right gives one answer to everything. "
         "Hollow: the same weights with batch norm refitted on the support images. "
         "Every network is adapted in the same way, whatever it was trained by.",
         draw=draw_accuracy_by_task,

@@ -218,7 +218,7 @@ def _state_difference(comparison: Comparison, *, comparable: bool, refitted: tup
         better = "meta-learned" if comparison.difference > 0 else "baseline"
         verdict, importance = f"the {better} network is more accurate", 0.7
     else:
-        verdict, importance = "the two networks do not differ in accuracy", 0.7
+        verdict, importance = "the two networks cannot be told apart in accuracy", 0.7
     sentence = f"{where} {verdict} ({comparison.describe()}); one pair, so no population claim."
     if refitted is not None:
         sentence += (
@@ -238,7 +238,7 @@ def _state_adaptation(before: Comparison, after: Comparison, num_support: int) -
         f"Adapting to {num_support} labelled images of a held-out task ({after.steps} gradient steps, both networks) "
         f"changes accuracy by {100 * (after.meta - before.meta):+.1f} points for the meta-learned network and by "
         f"{100 * (after.baseline - before.baseline):+.1f} for the baseline; afterwards they "
-        f"{'differ' if after.differ else 'do not differ'} ({after.describe()})."
+        f"{'differ' if after.differ else 'cannot be told apart'} ({after.describe()})."
     )
     names = tuple(f"difference.held-out.steps_{steps}" for steps in (before.steps, after.steps))
     return Finding(sentence=sentence, importance=0.6, beyond_control=after.differ, estimates=names)
