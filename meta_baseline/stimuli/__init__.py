@@ -17,7 +17,8 @@ from meta_baseline.stimuli.generation import (
     prepare_tasks,
 )
 from meta_baseline.stimuli.pool import TrainingPool, generate_pool, open_pool
-from meta_baseline.stimuli.registry import PROBLEMS, TASKS, Task, get_problem, get_task
+from meta_baseline.stimuli.registry import PROBLEMS, TASKS, get_problem, get_task
+from meta_baseline.stimuli.task import Task
 
 __all__ = [
     "PROBLEMS",

@@ -20,8 +20,9 @@ from meta_baseline.stimuli.generation import (
     generate_image,
     run_in_order,
 )
-from meta_baseline.stimuli.registry import PROBLEMS, Task, get_task
+from meta_baseline.stimuli.registry import PROBLEMS, get_task
 from meta_baseline.stimuli.scene import Latents
+from meta_baseline.stimuli.task import Task
 
 LATENTS_FILE = "latents.csv"
 

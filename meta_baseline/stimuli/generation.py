@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from meta_baseline.errors import EnvironmentProblem, UsageError
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
-from meta_baseline.stimuli.registry import Task, get_task
+from meta_baseline.stimuli.registry import get_task
 from meta_baseline.stimuli.scene import Latents, Scene, read_latents
+from meta_baseline.stimuli.task import Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -1,0 +1,49 @@
+"""A task: its rule in words and the two functions that draw it.
+
+``draw_shapes(rng)`` draws what an image is about; ``compose(rng, label, shapes)`` draws and places it, or gives None
+where the rule throws the attempt away; without ``shapes`` it draws its own, anew for every attempt, as published.
+Keeping them apart is what lets one shape identity appear at many places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.random import Generator
+
+from meta_baseline.stimuli.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One same-different task.
+
+    Attributes:
+        name: as on the command line.
+        code: number that keys the random generators; never changes, so that stimuli can be made again.
+        rule: the rule in one sentence.
+        class_1_means: what label 1 says about an image.
+        shortcuts: ways to do better than chance without comparing the two objects.
+        identity: what is held fixed when shape identities repeat.
+        latents: names of the latents that come with every image.
+        colour: whether images are RGB instead of grey.
+        needs_compilation: whether the first image waits for a compiler.
+        draw_shapes, compose: see the module.
+        swap: exchanges the two shapes of an identity where the rule treats them alike, so that "same" repeats the
+            one as often as the other and neither gives the class away; None where the rule tells them apart.
+    """
+
+    name: str
+    code: int
+    rule: str
+    class_1_means: str
+    shortcuts: tuple[str, ...] = ()
+    identity: str
+    latents: tuple[str, ...]
+    colour: bool = False
+    needs_compilation: bool = False
+    draw_shapes: Callable[[Generator], Any]
+    compose: Callable[..., Scene | None]
+    swap: Callable[[Any], Any] | None = None
