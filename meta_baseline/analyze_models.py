@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from meta_baseline.console import CommandParser, HelpFormatter, run_guarded, say, show_progress
+from meta_baseline.cores import count_cores
 from meta_baseline.errors import UsageError
 from meta_baseline.models import SCALINGS
 from meta_baseline.pipeline import ANALYSES, run_study
-from meta_baseline.study import Study, count_cores, resolve_device
+from meta_baseline.study import Study, resolve_device
 
 _DESCRIPTION = """\
 Open up a meta-learned and a conventionally trained network side by side: what differs inside, how sure that is,

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from meta_baseline.checkpoints import load_network
 from meta_baseline.commits import committing, hash_values, is_committed, locked
+from meta_baseline.cores import count_cores
 from meta_baseline.pipeline import ANALYSES, StudyResult, run_study
 from meta_baseline.results import save_result
 from meta_baseline.stages import Progress, hash_code
 from meta_baseline.stimuli import generate_pool
 from meta_baseline.stimuli.folder import write_svrt_folder
-from meta_baseline.study import Study, check_output_dir, count_cores
+from meta_baseline.study import Study, check_output_dir
 from meta_baseline.training.evaluation import evaluate_networks
 from meta_baseline.training.loop import INITIAL, LAST
 from meta_baseline.training.pair import train_pair

@@ -23,6 +23,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from meta_baseline.activations import ActivationStore, Stores, collect_activations
+from meta_baseline.cores import map_in_threads
 from meta_baseline.dictionaries.autoencoder import TrainedAutoencoder, Variant, as_samples
 from meta_baseline.dictionaries.checks import list_checks
 from meta_baseline.dictionaries.estimates import list_estimates
@@ -30,10 +31,9 @@ from meta_baseline.dictionaries.facts import DictionaryStudy
 from meta_baseline.dictionaries.fidelity import draw_image_weights
 from meta_baseline.dictionaries.findings import list_findings
 from meta_baseline.dictionaries.fits import choose_options
-from meta_baseline.dictionaries.layer import LayerTask
+from meta_baseline.dictionaries.layer import LayerTask, study_layer
 from meta_baseline.dictionaries.selectivity import choose_targets
 from meta_baseline.dictionaries.training import train_dictionary
-from meta_baseline.dictionaries.workers import study_layers
 from meta_baseline.errors import InputError, UsageError
 from meta_baseline.results import Check, Estimate, Finding
 
@@ -218,7 +218,7 @@ def compare_dictionaries(
         for role in roles
     ]
     study = DictionaryStudy(
-        layers=study_layers(tasks, workers=workers, progress=progress),
+        layers=tuple(map_in_threads(study_layer, tasks, workers=workers, progress=progress, desc="dictionaries")),
         controls=controls,
         skipped=tuple(skipped),
         num_images=num_images,

@@ -122,11 +122,6 @@ def read_inputs(study: Study) -> StudyInputs:
     )
 
 
-def count_cores() -> int:
-    """Cores that this process may use, which on a cluster can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check_output_dir(output_dir: Path) -> None:
     """Refuse early, before anything is read, an output folder that cannot be written.
 

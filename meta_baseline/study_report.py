@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from meta_baseline.datasets import Stimuli
-from meta_baseline.report.page import ReportContent, ReportFigure, ReportSection, ReportTable, render_report
+from meta_baseline.report.content import ReportContent, ReportFigure, ReportSection, ReportTable
+from meta_baseline.report.page import render_report
 from meta_baseline.report.svg import figure_to_svg
 from meta_baseline.results import Check, Finding, Result
 from meta_baseline.run_record import describe_versions

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from meta_baseline.figures.style import BASELINE, COLOURS, CONTROL, INK, META, UNTRAINED, new_figure, styled
-from meta_baseline.report.page import ReportContent, ReportFigure, ReportSection, ReportTable, render_report
+from meta_baseline.report.content import ReportContent, ReportFigure, ReportSection, ReportTable
+from meta_baseline.report.page import render_report
 from meta_baseline.report.svg import figure_to_svg
 from meta_baseline.results import Check, Finding, Provenance
 

@@ -9,7 +9,6 @@ matching      atoms of two dictionaries matched by what they respond to; agreeme
 features      the features that matter most, and the image patches that they respond to
 selectivity   what single features say about the label and the latents, against the best of as many by chance
 layer         one layer, all dictionaries, compared: the unit of work
-workers       layers one after another, or at once
 facts         everything that was measured, before anything is said about it
 estimates, checks, findings   what is said
 """

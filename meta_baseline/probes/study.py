@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from threadpoolctl import threadpool_limits
 
+from meta_baseline.cores import count_cores, map_in_threads
 from meta_baseline.errors import InputError, UsageError
 from meta_baseline.probes.bootstrap import GroupBootstrap
 from meta_baseline.probes.folds import deal_groups, deal_within_groups, draw_control_labels, permute_labels
@@ -159,28 +155,8 @@ class ProbeStudy:
             # The same initialisation for one layer of all networks keeps their perceptrons comparable.
             return probe_layer(features, job.plan, seed=self.seed + job.layer)
 
-        workers = options.workers or min(8, _count_cores())
-        with (
-            _one_thread_per_worker(),
-            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            return list(progress(pool.map(read, jobs), desc="probes", total=len(jobs)))
-
-
-def _count_cores() -> int:
-    """Cores that this process may use, which on a cluster are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _one_thread_per_worker() -> Iterator[None]:
-    """Layers run side by side, so linear algebra must not; and one thread per product gives the same bytes anywhere."""
-    before = torch.get_num_threads()
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+        workers = options.workers or min(8, count_cores())
+        return map_in_threads(read, jobs, workers=workers, progress=progress, desc="probes")
 
 
 def _choose_rows(groups: ndarray, max_images: int, rng: np.random.Generator) -> Int[ndarray, " N"]:

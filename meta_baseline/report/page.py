@@ -1,4 +1,4 @@
-"""What a report says, as frozen values, and the one HTML file that says it.
+"""The one HTML file that says what a report says.
 
 The page needs nothing but itself: style and script stand inside it and are allowed by their hashes, and the content
 security policy forbids everything else, so that opening a report from a stranger runs nothing and asks nobody.
@@ -17,78 +17,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
-from pandas import DataFrame
 
 from meta_baseline import __version__
+from meta_baseline.report.content import ReportContent, ReportFigure, ReportSection, ReportTable
 from meta_baseline.report.svg import clean_svg, natural_width
 from meta_baseline.report.table_view import MAX_ROWS, TableView, view_table
 from meta_baseline.report.text import slugify, visible_text
-from meta_baseline.results import Check, Finding, Provenance
+from meta_baseline.results import Check, Finding
 
 _FOLDER = Path(__file__).parent
 _SHOWN_FINDINGS = 6
 _LONG_TABLE = 20
 _PHONE_WIDTH = 540.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportFigure:
-    """A drawing with the sentence that says how to read it; ``svg`` as ``svg.figure_to_svg`` makes it."""
-
-    slug: str
-    title: str
-    how_to_read: str
-    svg: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportTable:
-    """A tidy table; column names are shown with spaces for underscores and saved as they are."""
-
-    title: str
-    caption: str
-    frame: DataFrame
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportSection:
-    """One analysis: what it asks, what came out in one sentence, and what that rests on.
-
-    ``findings`` are those of this analysis; one that is also in ``ReportContent.findings`` links here from the top,
-    and one whose sentence is part of ``answer`` is not said again.
-    """
-
-    slug: str
-    title: str
-    question: str
-    answer: str
-    figures: tuple[ReportFigure, ...] = ()
-    tables: tuple[ReportTable, ...] = ()
-    checks: tuple[Check, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportContent:
-    """Everything on the page, in the order in which it is read.
-
-    Attributes:
-        title: what the report is about, e.g. "Meta-learned and baseline conv6 on SVRT problem 1".
-        subtitle: one line: what was compared, on what.
-        networks: the meta-learned network and the baseline, in this order.
-        facts: label and value of what reproduces the run: command, versions, seeds, device, time.
-        findings: in any order; the most important six are shown, the rest folded.
-        checks: of the whole study; those of the sections are added where they are missing.
-        sections: one for each analysis.
-    """
-
-    title: str
-    subtitle: str
-    networks: tuple[Provenance, Provenance]
-    facts: tuple[tuple[str, str], ...]
-    findings: tuple[Finding, ...]
-    checks: tuple[Check, ...]
-    sections: tuple[ReportSection, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

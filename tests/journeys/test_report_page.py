@@ -15,7 +15,8 @@ from report_example import build_example
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from meta_baseline.report.page import ReportContent, render_report
+from meta_baseline.report.content import ReportContent
+from meta_baseline.report.page import render_report
 
 MEGABYTE = 1_000_000
 

@@ -19,7 +19,8 @@ from report_example import draw_small
 from selenium.webdriver.common.by import By
 
 from meta_baseline.figures.style import INK, new_figure, styled
-from meta_baseline.report.page import ReportContent, ReportFigure, ReportSection, ReportTable, render_report
+from meta_baseline.report.content import ReportContent, ReportFigure, ReportSection, ReportTable
+from meta_baseline.report.page import render_report
 from meta_baseline.report.svg import clean_svg, figure_to_svg
 from meta_baseline.report.text import visible_text
 from meta_baseline.results import Check, Finding, Provenance
