@@ -137,8 +137,8 @@ def demo(seed: int = 0) -> Recipe:
 
 
 def demo_32px(seed: int = 0) -> Recipe:
-    """The demo's pair for CPUs without bf16 arithmetic: 32 px, a quarter of the pixels."""
-    return Recipe(seed=seed, architecture="stack4", image_size=32, precision="fp32")
+    """The demo's pair for CPUs without bf16 arithmetic: a quarter of the pixels, twice the images."""
+    return Recipe(seed=seed, architecture="stack4", image_size=32, precision="fp32", num_images=262_144)
 
 
 def encode_recipe(recipe: Recipe) -> dict[str, Any]:
