@@ -76,18 +76,32 @@ def committing(folder: str | Path, key: str) -> Iterator[Path]:
     write_atomic(record_path(folder), json.dumps({"key": key, "files": hashes}, indent=1) + "\n")
 
 
+def commit_prepared(prepared: Path, target: Path, key: str) -> None:
+    """Move a finished folder or single file to ``target``, where there is nothing or an empty folder, with its record.
+
+    The record is written first here: after a kill in between, it stands beside nothing and counts for nothing, and
+    what was prepared is still in its place.
+    """
+    hashes = _hash_tree(prepared, sync=True)
+    if prepared.is_file():
+        hashes = {target.name: hashes[prepared.name]}
+    write_atomic(record_path(target), json.dumps({"key": key, "files": hashes}, indent=1) + "\n")
+    prepared.replace(target)
+    _sync_folder(target.parent)
+
+
 def is_committed(folder: str | Path, key: str) -> bool:
-    """True when ``folder`` was committed from inputs with this key and every file still has its recorded hash."""
+    """True when ``folder``, or a single file, was committed from inputs with this key and has its recorded hashes."""
     folder = Path(folder)
     try:
         record: dict[str, Any] = json.loads(record_path(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return record.get("key") == key and folder.is_dir() and record.get("files") == _hash_tree(folder, sync=False)
+    return record.get("key") == key and folder.exists() and record.get("files") == _hash_tree(folder, sync=False)
 
 
 def record_path(folder: Path) -> Path:
-    """The commit record of a stage, beside its folder."""
+    """The commit record of a stage, beside its folder or file."""
     return folder.with_name(f"{folder.name}.commit.json")
 
 
@@ -119,7 +133,10 @@ def locked(folder: str | Path) -> Iterator[None]:
 
 def _hash_tree(folder: Path, *, sync: bool) -> dict[str, str]:
     hashes: dict[str, str] = {}
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    if folder.is_file():
+        folder, paths = folder.parent, [folder]
+    else:
+        paths = sorted(p for p in folder.rglob("*") if p.is_file())
     if sync and len(paths) > _MAX_SINGLE_SYNCS:
         # One flush of everything: a thousand images take 0.02 s this way and 5 s file by file.
         os.sync()

@@ -1,26 +1,43 @@
-"""``meta-baseline generate``: stimuli in the folder layout that ``analyze`` reads, with their latents."""
+"""``meta-baseline generate``: stimuli in the layouts that ``analyze`` and other people's code read, with latents."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-from meta_baseline.commits import committing, hash_values, is_committed, locked, record_path
-from meta_baseline.console import HelpFormatter, say, show_progress
-from meta_baseline.errors import EnvironmentProblem, OutputFolderError, UsageError
+from meta_baseline.console import HelpFormatter, say
+from meta_baseline.errors import UsageError
 
 _DESCRIPTION = """\
-Same-different stimuli as PNG files, with everything that is known about each image in latents.csv.
+Same-different stimuli, with everything that is known about each image.
 
-  meta-baseline generate --problem-number 1 --num-images 2000 --output-dir stimuli
-      -> stimuli/results_problem_1/test/sample_<class>_<index>.png
-  meta-baseline generate --task irregular filled --split train --identities 100
-      -> stimuli/results_irregular/train/..., stimuli/results_filled/train/...
+  meta-baseline generate --list
+      -> every task: its rule, what class 1 means, known shortcuts
+  meta-baseline generate --problem-number 1 --num-images 2000 --preview
+      -> stimuli/results_problem_1/test/sample_<class>_<index>.png, latents.csv beside them,
+         and one sheet to look at, stimuli/svrt1_test_preview.png
+  meta-baseline generate --task irregular filled --split train --identities 100 --audit
+      -> two tasks; and how far one gets in each without comparing any two shapes
+  meta-baseline generate --task regular --format h5-episodes --support-size 4,10 --num-episodes 200
+      -> stimuli/regular_support4_test.h5, stimuli/regular_support10_test.h5
+  meta-baseline generate --all --num-images 5600 --workers 8 --format npz --output-dir stimuli
 
-Half of the images are of class 1 (same), half of class 0. An image depends on the task, the seed, the split and its
-index alone: the number of workers changes nothing, and splits share neither images nor shape identities.
+Half of the images are of class 1, half of class 0. An image depends on the task, the seed, the split and its index
+alone: the number of workers changes nothing, and splits share neither images nor shape identities. Interrupt it as
+you like: the same command continues where it stopped, and the files are the same to the byte.
+"""
+
+_FORMATS = """\
+formats:
+  png          results_problem_<N>/<split>/ or results_<task>/<split>/ with sample_<class>_<index>.png, 8-bit RGB, and
+               latents.csv: one row per image, with what makes the image again (the layout of the SVRT generator)
+  h5-episodes  <task>_support<k>_<split>.h5, the layout of the published meta-learning code: support_images and
+               query_images uint8 [E, k, 128, 128, 3], support_labels and query_labels float32 [E, k]; and *_latents,
+               *_index, which it has not
+  npz          <task>_<split>.npz: images uint8 [N, H, W] (colour: [N, H, W, 3]), labels, identity, index, latent_<name>
+
+Read them with meta_baseline.datasets, or with Pillow, h5py, numpy. White is 255. Positions in px of the 128 px canvas.
 """
 
 
@@ -30,96 +47,78 @@ def add_parser(subparsers: Any) -> None:
         "generate",
         help="same-different stimuli with everything that is known about them",
         description=_DESCRIPTION,
+        epilog=_FORMATS,
         formatter_class=HelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--problem-number", type=int, metavar="N", help="problem of the SVRT, 1 to 23; so far: 1")
-    what.add_argument("--task", nargs="+", metavar="TASK",
-                      help="regular, irregular, open, wider_line, scrambled, random_color, filled, lines, arrows, "
-                           "original (= SVRT problem 1)")  # fmt: skip
-    parser.add_argument("--num-images", type=int, default=2000, metavar="N", help="of each task (default: 2000)")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test",
+    group = parser.add_argument_group("what (one of these)")
+    what = group.add_mutually_exclusive_group(required=True)
+    what.add_argument("--problem-number", type=int, nargs="+", metavar="N", help="problems of the SVRT, 1 to 23")
+    what.add_argument("--task", nargs="+", metavar="TASK", help="tasks by name; --list has the names")
+    what.add_argument("--all", action="store_true", help="every task")
+    what.add_argument("--list", action="store_true", help="generate nothing; say what can be generated")
+    images = parser.add_argument_group("which images")
+    images.add_argument("--num-images", type=int, metavar="N", help="of each task, half of each class (default: 2000)")
+    images.add_argument("--split", choices=("train", "val", "test"), default="test",
                         help="train, val or test (default: test)", metavar="SPLIT")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the images (default: 0)")
-    parser.add_argument("--image-size", type=int, default=128, metavar="PX",
+    images.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the images (default: 0)")
+    images.add_argument("--image-size", type=int, default=128, metavar="PX",
                         help="side in px; under 128 by area averaging (default: 128)")  # fmt: skip
-    parser.add_argument("--identities", type=int, metavar="K",
-                        help="let K shape identities repeat at many places (default: one per image)")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (default: 1)")
-    parser.add_argument("--output-dir", type=Path, default=Path("stimuli"), metavar="OUT",
+    images.add_argument("--identities", type=int, metavar="K",
+                        help="let K shape identities repeat at many places, each equally often in both classes "
+                             "(default: one per image)")  # fmt: skip
+    output = parser.add_argument_group("as what, and where")
+    output.add_argument("--format", choices=("png", "h5-episodes", "npz"), default="png", metavar="FORMAT",
+                        help="png, h5-episodes or npz, see below (default: png)")  # fmt: skip
+    output.add_argument("--support-size", type=_sizes, metavar="K,K,...",
+                        help="episodes: support images, one file for each number (default: 4,6,8,10)")  # fmt: skip
+    output.add_argument("--query-size", type=int, metavar="Q", help="episodes: query images (default: 4)")
+    output.add_argument("--num-episodes", type=int, metavar="E",
+                        help="episodes in each file (default: 1000 for train, 200 for val and test)")  # fmt: skip
+    output.add_argument("--output-dir", type=Path, default=Path("stimuli"), metavar="OUT",
                         help="output folder (default: stimuli)")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="move other stimuli in the way aside")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    output.add_argument("--overwrite", action="store_true", help="move other stimuli in the way aside")
+    besides = parser.add_argument_group("besides")
+    besides.add_argument("--preview", action="store_true",
+                         help="also a contact sheet of each task, <task>_<split>_preview.png")  # fmt: skip
+    besides.add_argument("--audit", action="store_true",
+                         help="also a table of what single features, such as the amount of ink or the number of "
+                              "components, give away about the class")  # fmt: skip
+    besides.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (default: 1)")
+    besides.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check everything, then write each task's folder whole or not at all."""
-    from meta_baseline.stimuli import check_options, get_problem, get_task, name_folder
+    """List the tasks, or check everything and write each export whole or not at all."""
+    from meta_baseline.commands.generate_exports import plan_exports, write_exports
+    from meta_baseline.stimuli import TASKS, get_problem, get_task
 
+    if options.list:
+        _list_tasks()
+        return 0
     if options.problem_number is not None:
-        tasks = (get_problem(options.problem_number),)
+        tasks = tuple(get_problem(number) for number in options.problem_number)
     else:
-        tasks = tuple(get_task(name) for name in options.task)
+        tasks = tuple(TASKS.values()) if options.all else tuple(get_task(name) for name in options.task)
     if len({task.name for task in tasks}) < len(tasks):
-        raise UsageError(f"A task is named twice in --task {' '.join(options.task)}. Name each once.")
-    settings = {name: getattr(options, name) for name in ("num_images", "seed", "image_size", "identities")}
-    check_options(**settings, workers=options.workers)
-    _check_writable(options.output_dir)
-    targets = [(task, options.output_dir / name_folder(task) / options.split) for task in tasks]
-    keys = [hash_values("stimuli", task.name, task.code, options.split, settings) for task in tasks]
-    with locked(options.output_dir):
-        done = [is_committed(folder, key) for (_, folder), key in zip(targets, keys)]
-        for (_, folder), finished in zip(targets, done):
-            if not finished:
-                _check_free(folder, overwrite=options.overwrite)
-        for (task, folder), key, finished in zip(targets, keys, done):
-            if finished:
-                say(f"Already there: {options.num_images} images of {task.name} in {folder}")
-            else:
-                _write_task(task, folder, key, options, settings)
+        raise UsageError(f"A task is named twice in {' '.join(task.name for task in tasks)}. Name each once.")
+    exports = plan_exports(tasks, options)
+    write_exports(exports, options)
     return 0
 
 
-def _write_task(task: Any, folder: Path, key: str, options: argparse.Namespace, settings: dict[str, Any]) -> None:
-    from meta_baseline.stimuli import prepare_tasks, write_svrt_folder
+def _list_tasks() -> None:
+    from meta_baseline.stimuli import TASKS
 
-    if task.needs_compilation:
-        say("Preparing the contour generator (compiles for about ten seconds the first time on a machine).")
-        prepare_tasks((task,))
-    with committing(folder, key) as temporary:
-        write_svrt_folder(
-            temporary, task, **settings, split=options.split, workers=options.workers, progress=show_progress
-        )
-        if folder.exists() and any(folder.iterdir()):
-            _move_aside(folder)
-    say(f"{options.num_images} images of {task.name}, half of each class, with latents.csv: {folder}")
+    for task in TASKS.values():
+        say(f"{task.name:<14} {task.rule}")
+        say(f"{'':<14}   class 1: {task.class_1_means}")
+        for shortcut in task.shortcuts:
+            say(f"{'':<14}   shortcut: {shortcut}")
 
 
-def _check_free(folder: Path, *, overwrite: bool) -> None:
-    if overwrite or not folder.exists():
-        return
-    if not folder.is_dir():
-        raise OutputFolderError(f"{folder} is a file. Choose another folder with --output-dir.")
-    if any(folder.iterdir()):
-        raise OutputFolderError(
-            f"{folder} holds other files. Choose another folder with --output-dir, or move them aside with --overwrite."
-        )
-
-
-def _check_writable(folder: Path) -> None:
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise EnvironmentProblem(f"{existing} is a file, not a folder. Choose another folder with --output-dir.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(f"Cannot write to {existing}. Choose another folder with --output-dir.")
-
-
-def _move_aside(folder: Path) -> None:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
-        number += 1
-    record = record_path(folder)
-    if record.exists():
-        record.replace(record_path(aside))
-    folder.replace(aside)
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 4,6,8,10") from None

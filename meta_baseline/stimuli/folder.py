@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
-from meta_baseline.stimuli.generation import (
-    CHUNK_SIZE,
-    Progress,
-    Split,
-    assign_identity,
-    check_options,
-    generate_image,
-    run_in_order,
-)
+from meta_baseline.stimuli.canvas import CANVAS_SIZE
+from meta_baseline.stimuli.generation import CHUNK_SIZE, Progress, Split, check_options, run_in_order
+from meta_baseline.stimuli.partial import digest_files
+from meta_baseline.stimuli.png import encode_png
 from meta_baseline.stimuli.registry import PROBLEMS, get_task
-from meta_baseline.stimuli.scene import Latents
+from meta_baseline.stimuli.stimulus_set import Columns, StimulusSet, join_columns
 from meta_baseline.stimuli.task import Task
 
 LATENTS_FILE = "latents.csv"
 
-_Row = dict[str, str | float | int]
-_Job = tuple[str, int, Split, int | None, int, Path, int, int]
+_DIGEST = "files_sha256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PngFolder:
+    """``results_problem_1/test/sample_<class>_<index>.png`` and ``latents.csv``, one row per image.
+
+    PNG files are 8-bit RGB. Latents are in px of the 128 px canvas whatever the image size; ``file`` names the image,
+    and seed, split, label, index and identity are what makes it again.
+    """
+
+    stimuli: StimulusSet
+    num_images: int
+
+    images_per_item = 1
+
+    @property
+    def target(self) -> Path:
+        """Where it lies in the output folder."""
+        return Path(name_folder(get_task(self.stimuli.task))) / self.stimuli.split
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return f"{self.num_images} images of {self.stimuli.task}, half of each class, with {LATENTS_FILE}"
+
+    def list_chunks(self) -> list[range]:
+        """Image numbers in slices."""
+        return slice_range(self.num_images, CHUNK_SIZE)
+
+    def make_chunk(self, chunk: range, output: Path) -> Columns:
+        """Write the images of a slice and give back its rows, with a digest of the files."""
+        output.mkdir(parents=True, exist_ok=True)
+        images, columns = self.stimuli.draw(chunk)
+        paths = [output / name_image(index) for index in chunk]
+        for path, image in zip(paths, images):
+            path.write_bytes(encode_png(image))
+        return columns | {_DIGEST: np.array(digest_files(paths))}
+
+    def is_whole(self, chunk: range, columns: Columns, output: Path) -> bool:
+        """Whether the files of a slice are still those that were written."""
+        return digest_files([output / name_image(index) for index in chunk]) == str(columns[_DIGEST])
+
+    def assemble(self, chunks: Iterable[Columns], output: Path) -> None:
+        """Write the table."""
+        rows = [{name: values for name, values in chunk.items() if name != _DIGEST} for chunk in chunks]
+        _write_table(join_columns(rows), output)
 
 
 def name_folder(task: Task) -> str:
@@ -36,9 +75,14 @@ def name_folder(task: Task) -> str:
     return f"results_{task.name}" if number is None else f"results_problem_{number}"
 
 
-def name_image(label: int, index: int) -> str:
+def name_image(index: int) -> str:
     """``sample_<class>_<index>.png``, the index with at least four digits."""
-    return f"sample_{label}_{index:04d}.png"
+    return f"sample_{index % 2}_{index:04d}.png"
+
+
+def slice_range(number: int, size: int) -> list[range]:
+    """0 to ``number`` - 1 in slices of ``size``."""
+    return [range(start, min(start + size, number)) for start in range(0, number, size)]
 
 
 def write_svrt_folder(
@@ -53,10 +97,9 @@ def write_svrt_folder(
     workers: int = 1,
     progress: Progress = lambda items, **_: items,
 ) -> pd.DataFrame:
-    """Write the images of ``generate_dataset`` as 8-bit RGB PNG files, and their latents, into an existing folder.
+    """Write the images of ``generate_dataset`` as a ``PngFolder`` into an existing folder, in one go.
 
-    The bytes depend on everything but the number of workers. Latents are in px of the 128 px canvas whatever the image
-    size; ``file`` names the image, and seed, split, label, index and identity are what makes it again.
+    The bytes depend on everything but the number of workers.
 
     Returns:
         What ``latents.csv`` holds, one row per image.
@@ -66,39 +109,22 @@ def write_svrt_folder(
     """
     task = get_task(task) if isinstance(task, str) else task
     check_options(num_images=num_images, image_size=image_size, seed=seed, identities=identities, workers=workers)
-    folder = Path(folder)
-    jobs: list[_Job] = [
-        (task.name, seed, split, identities, image_size, folder, start, min(start + CHUNK_SIZE, num_images))
-        for start in range(0, num_images, CHUNK_SIZE)
-    ]
-    chunks = run_in_order(_write_chunk, jobs, workers=workers, tasks=(task,))
-    rows = [row for chunk in progress(chunks, desc=f"{task.name}, {split}", total=len(jobs)) for row in chunk]
-    table = pd.DataFrame(rows)
+    stimuli = StimulusSet(task=task.name, seed=seed, split=split, image_size=image_size, identities=identities)
+    export = PngFolder(stimuli=stimuli, num_images=num_images)
+    jobs = export.list_chunks()
+    chunks = run_in_order(partial(_make_rows, export, Path(folder)), jobs, workers=workers, tasks=(task,))
+    made = list(progress(chunks, desc=f"{task.name}, {split}", total=len(jobs)))
+    return _write_table(join_columns(made), Path(folder))
+
+
+def _make_rows(export: PngFolder, folder: Path, chunk: range) -> Columns:
+    columns = export.make_chunk(chunk, folder)
+    del columns[_DIGEST]
+    return columns
+
+
+def _write_table(columns: Columns, folder: Path) -> pd.DataFrame:
+    files = [name_image(index) for index in columns["index"].tolist()]
+    table = pd.DataFrame({"file": files, **columns})
     table.to_csv(folder / LATENTS_FILE, index=False, float_format="%.6g", lineterminator="\n")
     return table
-
-
-def _write_chunk(job: _Job) -> list[_Row]:
-    name, seed, split, identities, image_size, folder, start, stop = job
-    task = get_task(name)
-    return list(_write_images(task, seed, split, identities, image_size, folder, range(start, stop)))
-
-
-def _write_images(
-    task: Task, seed: int, split: Split, identities: int | None, image_size: int, folder: Path, indices: range
-) -> Iterator[_Row]:
-    for index in indices:
-        label = index % 2
-        stimulus = generate_image(task, label, seed, index, assign_identity(index, identities), split=split)
-        file = name_image(label, index)
-        (folder / file).write_bytes(_encode_png(shrink(stimulus.image, image_size)))
-        key: Latents = {"label": label, "identity": stimulus.identity, "seed": seed, "index": index}
-        yield {"file": file, **key, **stimulus.latents}
-
-
-def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
-    # Runs of equal pixels are all there is to compress in line drawings, and finding them is quick.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, code), options)
-    return data.tobytes()

@@ -12,7 +12,7 @@ from PIL import Image
 from meta_baseline.commands import generate
 from meta_baseline.console import CommandParser, run_guarded
 from meta_baseline.datasets import read_stimuli
-from meta_baseline.stimuli import generate_image
+from meta_baseline.stimuli import TASKS, generate_image
 
 
 def run(*arguments: str | Path) -> int:
@@ -53,14 +53,6 @@ def test_an_image_can_be_made_again_from_its_row_of_the_table(tmp_path: Path):
             np.testing.assert_array_equal(np.asarray(image), again.image)
 
 
-def test_the_number_of_workers_changes_no_byte(tmp_path: Path):
-    for workers in (1, 2):
-        options = ("--task", "irregular", "lines", "--num-images", 520, "--image-size", 32, "--split", "train")
-        assert run(*options, "--workers", workers, "--output-dir", tmp_path / str(workers)) == 0
-    assert contents(tmp_path / "1") == contents(tmp_path / "2")
-    assert len(contents(tmp_path / "1")) > 1000
-
-
 def test_what_is_there_already_is_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     options = ("--task", "open", "--num-images", 4, "--output-dir", tmp_path)
     assert run(*options) == 0
@@ -94,6 +86,12 @@ def test_other_stimuli_are_kept_unless_they_may_be_moved_aside(tmp_path: Path, c
         (("--task", "open", "--image-size", 999), 2, "images of 999 px"),
         (("--task", "open", "--identities", 0), 2, "0 identities"),
         (("--task", "open", "--workers", 0), 2, "0 workers"),
+        (("--task", "open", "--support-size", "4"), 2, "--support-size is for episodes"),
+        (("--task", "open", "--format", "h5-episodes", "--num-images", 4), 2, "--num-episodes, not with --num-images"),
+        (("--task", "open", "--format", "h5-episodes", "--support-size", "4,5"), 2, "Cannot balance 5 images"),
+        (("--task", "open", "--format", "h5-episodes", "--support-size", "4,4"), 2, "Name each size once"),
+        (("--task", "open", "--format", "h5-episodes", "--query-size", 3), 2, "even number with --query-size"),
+        (("--task", "open", "--format", "h5-episodes", "--num-episodes", 0), 2, "0 episodes"),
     ],
 )
 def test_bad_arguments_are_one_line_and_write_nothing(
@@ -113,19 +111,31 @@ def test_a_problem_and_a_task_cannot_both_be_asked_for(capsys: pytest.CaptureFix
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_the_list_names_every_task_with_its_rule_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert run("--list") == 0
+    listed = capsys.readouterr().out
+    for task in TASKS.values():
+        assert task.name in listed and task.rule in listed and task.class_1_means in listed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preview_is_one_sheet_for_each_task(tmp_path: Path):
+    options = ("--task", "regular", "random_color", "--num-images", 4, "--preview")
+    assert run(*options, "--output-dir", tmp_path) == 0
+    for task in ("regular", "random_color"):
+        with Image.open(tmp_path / f"{task}_test_preview.png") as sheet:
+            assert sheet.width > 8 * 128 and sheet.height > 6 * 128
+            pixels = np.asarray(sheet)
+        first = generate_image(task, 1, 0, 1, split="test").image
+        shown = np.repeat(first[..., np.newaxis], 3, axis=2) if first.ndim == 2 else first
+        places = [top for top in range(len(pixels) - 128) if (pixels[top : top + 128, 16:144] == shown).all()]
+        assert len(places) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_exit_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").write_text("")
     assert run("--task", "open", "--output-dir", tmp_path / "file" / "out") == 4
     assert "is a file, not a folder" in capsys.readouterr().err
-
-
-def test_an_interrupted_run_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import meta_baseline.stimuli as stimuli
-
-    def interrupted(folder: Path, *_: object, **__: object) -> None:
-        (folder / "sample_0_0000.png").write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(stimuli, "write_svrt_folder", interrupted)
-    assert run("--task", "open", "--output-dir", tmp_path) == 130
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]

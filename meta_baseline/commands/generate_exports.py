@@ -1,0 +1,173 @@
+"""From the options of ``meta-baseline generate`` to files: planned, checked, made, and moved into place when whole."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from meta_baseline.commits import (
+    commit_prepared,
+    hash_file,
+    hash_values,
+    is_committed,
+    locked,
+    record_path,
+    write_atomic,
+)
+from meta_baseline.console import say, show_progress
+from meta_baseline.errors import EnvironmentProblem, OutputFolderError, UsageError
+from meta_baseline.stimuli import Task, check_options, get_task, prepare_tasks
+from meta_baseline.stimuli.arrays_file import ArraysFile
+from meta_baseline.stimuli.episodes_file import (
+    NUM_EPISODES,
+    QUERY_SIZE,
+    SUPPORT_SIZES,
+    EpisodesFile,
+    check_episode_options,
+)
+from meta_baseline.stimuli.folder import PngFolder
+from meta_baseline.stimuli.preview import draw_contact_sheet
+from meta_baseline.stimuli.production import Export, Production, produce, start_production
+from meta_baseline.stimuli.stimulus_set import StimulusSet
+
+_NUM_IMAGES = 2000
+_STIMULI = Path(__file__).parents[1] / "stimuli"
+
+
+def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Export, ...]:
+    """What is to be made, in the order of the tasks.
+
+    Raises:
+        UsageError: for a number that makes no sense, or an option of another format.
+    """
+    sets = [
+        StimulusSet(
+            task=task.name,
+            seed=options.seed,
+            split=options.split,
+            image_size=options.image_size,
+            identities=options.identities,
+        )
+        for task in tasks
+    ]
+    common = {name: getattr(options, name) for name in ("seed", "image_size", "identities", "workers")}
+    if options.format == "h5-episodes":
+        if options.num_images is not None:
+            raise UsageError("Episodes are counted with --num-episodes, not with --num-images. Leave that out.")
+        support_sizes = options.support_size or SUPPORT_SIZES
+        query_size = QUERY_SIZE if options.query_size is None else options.query_size
+        num_episodes = NUM_EPISODES[options.split] if options.num_episodes is None else options.num_episodes
+        check_episode_options(num_episodes=num_episodes, support_sizes=support_sizes, query_size=query_size)
+        check_options(num_images=num_episodes * (min(support_sizes) + query_size), **common)
+        return tuple(
+            EpisodesFile(stimuli=one, num_episodes=num_episodes, support_size=support_size, query_size=query_size)
+            for one in sets
+            for support_size in support_sizes
+        )
+    for name in ("support_size", "query_size", "num_episodes"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for episodes. Add --format h5-episodes, or leave it out.")
+    num_images = _NUM_IMAGES if options.num_images is None else options.num_images
+    check_options(num_images=num_images, **common)
+    form = PngFolder if options.format == "png" else ArraysFile
+    return tuple(form(stimuli=one, num_images=num_images) for one in sets)
+
+
+def write_exports(exports: Sequence[Export], options: argparse.Namespace) -> None:
+    """Make what is not there yet, and the sheets and tables that were asked for.
+
+    Raises:
+        EnvironmentProblem: when the folder cannot be written.
+        OutputFolderError: when something else is in the way, or another run is writing.
+    """
+    folder: Path = options.output_dir
+    _check_writable(folder)
+    with locked(folder):
+        waiting = [export for export in exports if not is_committed(folder / export.target, _key(export))]
+        for export in waiting:
+            _check_free(folder / export.target, overwrite=options.overwrite)
+        for export in exports:
+            if export not in waiting:
+                say(f"Already there: {export.title}: {folder / export.target}")
+        productions = [_start(export, folder) for export in waiting]
+        _announce_compilation(productions)
+        num_missing = sum(production.num_missing for production in productions)
+        made = produce(productions, workers=options.workers)
+        for finished in show_progress(made, desc="stimuli", total=num_missing, unit="image", smoothing=0.05):
+            if finished is not None:
+                _commit(finished, folder / finished.export.target)
+        for stimuli in dict.fromkeys(export.stimuli for export in exports):
+            if options.preview:
+                _write_preview(stimuli, folder)
+
+
+def _start(export: Export, folder: Path) -> Production:
+    target = folder / export.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Chunks of another version of the drawing code are no part of this output.
+    code = [(path.as_posix(), hash_file(path)) for path in sorted(_STIMULI.rglob("*.py"))]
+    production = start_production(export, folder, hash_values(_key(export), code))
+    there = production.num_images - production.num_missing
+    if there:
+        say(f"Continuing: {there} of {production.num_images} images of {export.stimuli.task} were made before.")
+    return production
+
+
+def _commit(production: Production, target: Path) -> None:
+    if target.is_file() or (target.exists() and any(target.iterdir())):
+        _move_aside(target)
+    commit_prepared(production.partial.output, target, _key(production.export))
+    production.partial.discard()
+    say(f"{production.export.title}: {target}")
+
+
+def _key(export: Export) -> str:
+    task = get_task(export.stimuli.task)
+    return hash_values("stimuli", type(export).__name__, repr(export), task.code)
+
+
+def _announce_compilation(productions: Sequence[Production]) -> None:
+    tasks = [get_task(production.export.stimuli.task) for production in productions]
+    compiled = [task for task in tasks if task.needs_compilation]
+    if compiled:
+        say("Preparing the contour generator (compiles for some seconds the first time on a machine).")
+        prepare_tasks(compiled)
+
+
+def _write_preview(stimuli: StimulusSet, folder: Path) -> None:
+    buffer = io.BytesIO()
+    draw_contact_sheet(stimuli).save(buffer, format="PNG")
+    path = folder / f"{stimuli.task}_{stimuli.split}_preview.png"
+    write_atomic(path, buffer.getvalue())
+    say(f"Contact sheet of {stimuli.task}: {path}")
+
+
+def _check_free(target: Path, *, overwrite: bool) -> None:
+    if overwrite or not target.exists():
+        return
+    what = "holds other files" if target.is_dir() else "is another file"
+    if target.is_file() or any(target.iterdir()):
+        raise OutputFolderError(
+            f"{target} {what}. Choose another folder with --output-dir, or move it aside with --overwrite."
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise EnvironmentProblem(f"{existing} is a file, not a folder. Choose another folder with --output-dir.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(f"Cannot write to {existing}. Choose another folder with --output-dir.")
+
+
+def _move_aside(target: Path) -> None:
+    number = 1
+    while (aside := target.with_name(f"{target.stem}.replaced-{number}{target.suffix}")).exists():
+        number += 1
+    record = record_path(target)
+    if record.exists():
+        record.replace(record_path(aside))
+    target.replace(aside)
