@@ -20,10 +20,12 @@ from typing import Any, Literal, TypeVar
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from meta_baseline.errors import EnvironmentProblem, UsageError
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
+from meta_baseline.stimuli.draws import derive_keys
+from meta_baseline.stimuli.figures import Batch
 from meta_baseline.stimuli.registry import get_task
 from meta_baseline.stimuli.scene import Latents, Scene, read_latents
 from meta_baseline.stimuli.task import Task
@@ -70,13 +72,20 @@ def generate_image(
         split: part of the key, so that splits share neither images nor identities.
     """
     task = get_task(task) if isinstance(task, str) else task
-    scene = draw_scene(task, label, seed, index, identity, split=split)
     shown = index if identity is None else identity
+    if task.draw_batch is not None:
+        batch = draw_images(task, [label], [index], seed, None if identity is None else [identity], split=split)
+        latents = {name: values[0].item() for name, values in batch.latents().items()}
+        return Stimulus(image=batch.images[0], label=label, latents=latents, identity=shown)
+    scene = draw_scene(task, label, seed, index, identity, split=split)
     return Stimulus(image=scene.image, label=label, latents=read_latents(scene, label), identity=shown)
 
 
 def draw_scene(task: Task, label: int, seed: int, index: int, identity: int | None = None, *, split: Split) -> Scene:
     """The image of ``generate_image`` with its objects, before latents are read from it."""
+    if task.draw_batch is not None:
+        identities = None if identity is None else [identity]
+        return draw_images(task, [label], [index], seed, identities, split=split).scene(0)
     rng = _generator(task, seed, split, _IMAGE_STREAM, index)
     shapes = None if identity is None else _draw_identity(task.name, seed, split, identity)
     if shapes is not None and task.swap is not None and rng.random() < 0.5:
@@ -85,6 +94,25 @@ def draw_scene(task: Task, label: int, seed: int, index: int, identity: int | No
         scene = task.compose(rng, label, shapes)
         if scene is not None:
             return scene
+
+
+def draw_images(
+    task: Task,
+    labels: ArrayLike,
+    indices: ArrayLike,
+    seed: int,
+    identities: ArrayLike | None = None,
+    *,
+    split: Split,
+) -> Batch:
+    """Many images at once [N], those of ``generate_image``, of a task that has ``draw_batch``."""
+    assert task.draw_batch is not None
+    part = SPLITS.index(split)
+    keys = derive_keys(seed, (part, task.code, _IMAGE_STREAM), np.asarray(indices))
+    if identities is None:
+        return task.draw_batch(keys, np.asarray(labels))
+    identity_keys = derive_keys(seed, (part, task.code, _IDENTITY_STREAM), np.asarray(identities))
+    return task.draw_batch(keys, np.asarray(labels), identity_keys)
 
 
 def assign_identity(index: int, identities: int | None) -> int | None:
@@ -191,6 +219,12 @@ def _generate_chunk(
 ) -> tuple[NDArray[np.uint8], list[Latents]]:
     name, seed, split, identities, image_size, start, stop = job
     task = get_task(name)
+    if task.draw_batch is not None:
+        indices = np.arange(start, stop)
+        shown = None if identities is None else (indices // 2) % identities
+        batch = draw_images(task, indices % 2, indices, seed, shown, split=split)
+        table = pd.DataFrame({"identity": indices if shown is None else shown, **batch.latents()})
+        return np.stack([shrink(image, image_size) for image in batch.images]), table.to_dict("records")  # pyright: ignore[reportReturnType]
     pixels, rows = [], []
     for index in range(start, stop):
         identity = assign_identity(index, identities)

@@ -23,6 +23,7 @@ from meta_baseline.stimuli.generation import (
     Progress,
     Split,
     check_options,
+    draw_images,
     draw_scene,
     run_in_order,
 )
@@ -142,5 +143,9 @@ def open_pool(path: str | Path) -> TrainingPool:
 def _generate_chunk(job: tuple[str, int, Split, int, int, int]) -> NDArray[np.uint8]:
     name, seed, split, image_size, start, stop = job
     task = get_task(name)
-    scenes = (draw_scene(task, index % 2, seed, index, split=split) for index in range(start, stop))
-    return np.stack([shrink(to_grey(scene.image), image_size) for scene in scenes])
+    indices = np.arange(start, stop)
+    if task.draw_batch is not None:
+        images = iter(draw_images(task, indices % 2, indices, seed, split=split).images)
+    else:
+        images = (draw_scene(task, index % 2, seed, index, split=split).image for index in indices.tolist())
+    return np.stack([shrink(to_grey(image), image_size) for image in images])

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
-from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, generate_image
+from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, draw_images, generate_image
 from meta_baseline.stimuli.registry import get_task
 from meta_baseline.stimuli.scene import Latents
 
@@ -47,6 +47,13 @@ class StimulusSet:
             the latents (px of the 128 px canvas whatever the image size).
         """
         task = get_task(self.task)
+        if task.draw_batch is not None:
+            numbers = np.fromiter(indices, np.int64)
+            shown = None if self.identities is None else (numbers // 2) % self.identities
+            batch = draw_images(task, numbers % 2, numbers, self.seed, shown, split=self.split)
+            seeds, identities = np.full(len(numbers), self.seed), numbers if shown is None else shown
+            columns = dict(zip(KEYS, (numbers % 2, identities, seeds, numbers))) | batch.latents()
+            return np.stack([shrink(image, self.image_size) for image in batch.images]), columns
         images: list[NDArray[np.uint8]] = []
         rows: list[Latents] = []
         for index in indices:

@@ -2,18 +2,22 @@
 
 ``draw_shapes(rng)`` draws what an image is about; ``compose(rng, label, shapes)`` draws and places it, or gives None
 where the rule throws the attempt away; without ``shapes`` it draws its own, anew for every attempt, as published.
-Keeping them apart is what lets one shape identity appear at many places.
+Keeping them apart is what lets one shape identity appear at many places. A task with ``draw_batch`` draws many images
+at once, and its data sets come from there alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.random import Generator
 
+from meta_baseline.stimuli.figures import Batch
 from meta_baseline.stimuli.scene import Scene
+
+Variation = Callable[..., "tuple[Scene, Scene] | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,10 @@ class Task:
         colour: whether images are RGB instead of grey.
         needs_compilation: whether the first image waits for a compiler.
         draw_shapes, compose: see the module.
+        draw_batch: (keys [N], labels [N], identity keys [N] or None) to N images; None where images are drawn one by
+            one. An image depends on its own key, label and identity key alone.
+        vary: by latent, (rng, label, shapes or None) to two images that differ in this latent and what follows from
+            it, the first with this label; None where the rule throws the attempt away.
         swap: exchanges the two shapes of an identity where the rule treats them alike, so that "same" repeats the
             one as often as the other and neither gives the class away; None where the rule tells them apart.
     """
@@ -46,4 +54,6 @@ class Task:
     needs_compilation: bool = False
     draw_shapes: Callable[[Generator], Any]
     compose: Callable[..., Scene | None]
+    draw_batch: Callable[..., Batch] | None = None
+    vary: Mapping[str, Variation] = field(default_factory=dict)
     swap: Callable[[Any], Any] | None = None

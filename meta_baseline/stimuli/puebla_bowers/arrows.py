@@ -1,122 +1,142 @@
-"""Task arrows: two shafts with triangular heads at one or both ends, each head pointing outwards or inverted.
+"""Tasks arrows and arrows_matched: two shafts with triangular heads at one or both ends, pointing outwards or inverted.
 
-Size and rotation are common to both arrows in both classes. "same" shows one arrow twice. "different" shows an arrow
-whose heads have one common direction beside one whose heads have the other, at the other end where there is only one.
-So a two-headed arrow with one head of each direction occurs in class 1 only (1/8 of its images): the published rule
-has this leak, and it is kept.
+Size and rotation are common to both arrows in both classes. "same" shows one arrow twice. arrows, as published:
+"different" shows an arrow whose heads have one common direction beside one whose heads have the other, at the other
+end where there is only one. So a two-headed arrow with one head of each direction occurs in class 1 only (1/8 of its
+images). arrows_matched: "different" shows any arrow beside the one with every head inverted, at the other end where
+there is only one, and a single head is at either end equally often; so each arrow is as frequent in one class as in
+the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi, radians, sin
+from math import pi
+from typing import ClassVar
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
-from meta_baseline.stimuli.canvas import Box, Ink, black_on_white, blank_ink, boxes_are_clear, has_two_outlines
-from meta_baseline.stimuli.scene import PlacedObject, Scene
+from meta_baseline.stimuli.draws import Uniforms, pick
+from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.puebla_bowers.polygons import enclose
 
 _MIN_SIZE, _MAX_SIZE = 4, 10
 _MAX_ROTATION = 135
-
-Points = list[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """Which ends have a head, and which heads are inverted; end a is the upper one before rotation."""
-
-    has_a: bool
-    has_b: bool
-    inverted_a: bool
-    inverted_b: bool
+_CORNERS = 2 * pi / 3 * np.arange(4)  # the first one again: a closed stroke
 
 
-@dataclass(frozen=True, slots=True)
-class ArrowPair:
-    """Shapes of one image: "same" shows ``copied`` twice, "different" shows the other two."""
+@dataclass(frozen=True)
+class ArrowFigures(Figures):
+    """Two arrows: shapes are size, rotation [N], and heads, inverted bool [N, 3, 2] of three arrows and both ends.
 
-    size: int
-    rotation: int
-    copied: Arrow
-    different: tuple[Arrow, Arrow]
+    End a, the first, is the upper one before rotation. "same" shows arrow 0 twice, "different" arrows 1 and 2. A head
+    that is absent has ``inverted`` False. A place is the middle of the shaft.
 
+    Attributes:
+        matched: whether each arrow is as frequent in one class as in the other.
+    """
 
-def draw_shapes(rng: Generator) -> ArrowPair:
-    """Size in px, rotation in degrees, and the arrows of both classes."""
-    u = rng.random(6).tolist()
-    has_a, inverted_a, inverted_b = u[2] < 0.5, u[4] < 0.5, u[5] < 0.5
-    has_b = u[3] < 0.5 if has_a else True
-    other_ends = (True, True) if has_a and has_b else (has_b, has_a)
-    return ArrowPair(
-        size=_MIN_SIZE + int(u[0] * (_MAX_SIZE - _MIN_SIZE + 1)),
-        rotation=int(u[1] * (_MAX_ROTATION + 1)),
-        copied=Arrow(has_a, has_b, inverted_a, inverted_b),
-        different=(
-            Arrow(has_a, has_b, inverted_b, inverted_b),
-            Arrow(*other_ends, not inverted_b, not inverted_b),
-        ),
-    )
+    matched: bool = False
+    num_shape_draws: ClassVar[int] = 6
 
-
-def compose(rng: Generator, label: int, shapes: ArrowPair | None = None) -> Scene | None:
-    """Both arrows, these or new ones, at uniform places that differ in x and in y; None when they touch."""
-    shapes = shapes or draw_shapes(rng)
-    margin = 4 * shapes.size
-    x1, y1, x2, y2 = (margin + int(value * (127 - 2 * margin)) for value in rng.random(4).tolist())
-    if x1 == x2 or y1 == y2:
-        return None
-    pair = (shapes.copied, shapes.copied) if label else shapes.different
-    ink = blank_ink()
-    objects: list[PlacedObject] = []
-    for arrow, x, y in zip(pair, (x1, x2), (y1, y2)):
-        box = _draw_arrow(ink, arrow, shapes.size, shapes.rotation, x, y)
-        details = {
-            "num_heads": arrow.has_a + arrow.has_b,
-            "has_head_a": int(arrow.has_a),
-            "has_head_b": int(arrow.has_b),
-            "inverted_a": int(arrow.has_a and arrow.inverted_a),
-            "inverted_b": int(arrow.has_b and arrow.inverted_b),
+    def draw_shapes(self, u: Uniforms) -> Shapes:
+        """Size in px, rotation in degrees, and the arrows of both classes."""
+        coins = u[:, 2:6] < 0.5
+        if self.matched:
+            # Two heads in a quarter of the arrows as published, else one at either end.
+            two = u[:, 2] < 0.25
+            heads = np.stack([two | coins[:, 1], two | ~coins[:, 1]], axis=1)
+            copied = first = coins[:, 2:]
+        else:
+            heads = np.stack([coins[:, 0], ~coins[:, 0] | coins[:, 1]], axis=1)
+            copied, first = coins[:, 2:], coins[:, 3:].repeat(2, axis=1)
+        # Both heads, or the one at the other end; an exchange of ends changes nothing where there are two.
+        second = ~first[:, ::-1] if self.matched else ~first
+        second = np.where(heads.all(axis=1, keepdims=True), ~first, second)
+        all_heads = np.stack([heads, heads, heads[:, ::-1]], axis=1)
+        return {
+            "size": _MIN_SIZE + pick(u[:, 0], _MAX_SIZE - _MIN_SIZE + 1),
+            "rotation": pick(u[:, 1], _MAX_ROTATION + 1),
+            "heads": all_heads,
+            "inverted": np.stack([copied, first, second], axis=1) & all_heads,
         }
-        objects.append(PlacedObject(box, details))
-    if not (boxes_are_clear(objects[0].box, objects[1].box) or has_two_outlines(ink)):
-        return None
-    shared = {"arrow_size": shapes.size, "rotation": shapes.rotation}
-    return Scene(black_on_white(ink), (objects[0], objects[1]), shared)
+
+    def swap(self, shapes: Shapes) -> Shapes | None:
+        """The same two arrows, with "same" repeating the other one, where "same" shows one of them."""
+        if not self.matched:
+            return None
+        order = [2, 2, 1]
+        return shapes | {name: shapes[name][:, order] for name in ("heads", "inverted")}
+
+    def place(
+        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Uniform places that differ in x and in y."""
+        margin = (4 * shapes["size"])[:, np.newaxis]
+        places = (margin + pick(u[:, :4], 127 - 2 * margin)).reshape(-1, 2, 2)
+        return places, (places[:, 0] != places[:, 1]).all(axis=1)
+
+    def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
+        """Three strokes per object: the shaft and both heads; the shaft again in place of a head that is absent."""
+        size, heads, inverted = shapes["size"], _shown(shapes["heads"], labels), _shown(shapes["inverted"], labels)
+        inner = 2 * size - size // 2
+        zero = np.zeros_like(inner)
+        shaft = np.stack([np.stack([zero, y], axis=-1) for y in (-inner, inner, inner, inner)], axis=1)
+        strokes = [np.stack([shaft, shaft], axis=1)]
+        for end in (0, 1):
+            head = np.stack([_head(size, turned, upper=end == 0) for turned in (False, True)], axis=1)
+            chosen = head[np.arange(len(size))[:, np.newaxis], inverted[:, :, end].astype(np.int64)]
+            strokes.append(np.where(heads[:, :, end, np.newaxis, np.newaxis], chosen, strokes[0]))
+        points = _rotated(np.stack(strokes, axis=2), np.radians(shapes["rotation"]))
+        points += places[:, :, np.newaxis, np.newaxis]
+        return Layout(
+            shapes,
+            labels,
+            places,
+            points.reshape(-1, 6, 4, 2).astype(np.int32),
+            enclose(points.reshape(-1, 2, 12, 2)),
+        )
+
+    def draw(self, canvas: NDArray[np.uint8], layout: Layout, row: int, value: int | tuple[int, int, int]) -> None:
+        """A line of one pixel."""
+        cv2.polylines(canvas, layout.strokes[row], False, value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def describe(self, shapes: Shapes, labels: NDArray[np.int64]) -> tuple[dict[str, Column], dict[str, Column]]:
+        """Heads of each arrow; size and rotation of both."""
+        heads, inverted = (_shown(shapes[name], labels).astype(np.int64) for name in ("heads", "inverted"))
+        details = {
+            "num_heads": heads.sum(axis=2),
+            "has_head_a": heads[:, :, 0],
+            "has_head_b": heads[:, :, 1],
+            "inverted_a": inverted[:, :, 0],
+            "inverted_b": inverted[:, :, 1],
+        }
+        return details, {"arrow_size": shapes["size"], "rotation": shapes["rotation"]}
 
 
-def _draw_arrow(ink: Ink, arrow: Arrow, size: int, rotation: int, x: int, y: int) -> Box:
-    inner = 2 * size - size // 2
-    strokes: list[tuple[Points, bool]] = [([(0, -inner), (0, inner)], False)]
-    if arrow.has_a:
-        strokes.append((_head(size, arrow.inverted_a, upper=True), True))
-    if arrow.has_b:
-        strokes.append((_head(size, arrow.inverted_b, upper=False), True))
-    drawn: list[NDArray[np.int32]] = []
-    for points, closed in strokes:
-        placed = np.array(_rotated(points, rotation), np.int32) + np.array((x, y), np.int32)
-        cv2.polylines(ink, [placed], closed, 255)
-        drawn.append(placed)
-    everything = np.concatenate(drawn)
-    (left, top), (right, bottom) = everything.min(axis=0).tolist(), everything.max(axis=0).tolist()
-    return left, top, right - left + 1, bottom - top + 1
+def _shown(arrows: Column, labels: NDArray[np.int64]) -> Column:
+    rows = np.arange(len(labels))[:, np.newaxis]
+    return arrows[rows, np.where((labels == 1)[:, np.newaxis], (0, 0), (1, 2))]
 
 
-def _head(size: int, inverted: bool, *, upper: bool) -> Points:
-    turn = pi if upper != inverted else 0.0
-    centre = 2 * size
-    if inverted:
-        # The published rule moves the lower inverted head out by one pixel more than the upper one.
-        centre += size // 2 + (0 if upper else 1)
-    centre = -centre if upper else centre
-    corners = ((2 * pi * i / 3 + turn) for i in range(3))
-    return [(int(sin(angle) * size), int(cos(angle) * size) + centre) for angle in corners]
+def _head(size: NDArray[np.int64], inverted: bool, *, upper: bool) -> NDArray[np.int64]:
+    angles = _CORNERS + (pi if upper != inverted else 0.0)
+    # The published rule moves the lower inverted head out by one pixel more than the upper one.
+    out = 2 * size + ((size // 2 + (0 if upper else 1)) if inverted else 0)
+    radius = size[:, np.newaxis]
+    points = np.stack([np.sin(angles) * radius, np.cos(angles) * radius], axis=-1).astype(np.int64)
+    points[:, :, 1] += (-out if upper else out)[:, np.newaxis]
+    return points
 
 
-def _rotated(points: Points, rotation: int) -> Points:
+def _rotated(points: NDArray[np.int64], angle: NDArray[np.float64]) -> NDArray[np.int64]:
     # Every product is truncated on its own, as published; rounding once would give other pixels.
-    cosine, sine = cos(radians(rotation)), sin(radians(rotation))
-    return [(int(x * cosine) - int(y * sine), int(x * sine) + int(y * cosine)) for x, y in points]
+    x, y = np.moveaxis(points, -1, 0)
+    cosine, sine = (turn.reshape(-1, 1, 1, 1) for turn in (np.cos(angle), np.sin(angle)))
+
+    def product(values: NDArray[np.int64], by: NDArray[np.float64]) -> NDArray[np.int64]:
+        return (values * by).astype(np.int64)
+
+    return np.stack([product(x, cosine) - product(y, sine), product(x, sine) + product(y, cosine)], axis=-1)

@@ -8,58 +8,29 @@ then the vertices are put in order round their mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from math import atan2, cos, pi, radians, sin
+from dataclasses import dataclass
+from math import pi
+from typing import ClassVar
 
 import cv2
 import numpy as np
-from numpy.random import Generator
+from numpy.typing import NDArray
 
-from meta_baseline.stimuli.canvas import (
-    Box,
-    Ink,
-    black_on_white,
-    blank_ink,
-    boxes_are_clear,
-    colour_on_white,
-    has_two_outlines,
-)
-from meta_baseline.stimuli.scene import PlacedObject, Scene
-
-Vertices = list[tuple[int, int]]
+from meta_baseline.stimuli.canvas import CANVAS_SIZE
+from meta_baseline.stimuli.draws import Uniforms, pick, pick_other
+from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
 
 _MIN_RADIUS, _MAX_RADIUS = 10, 39
 _MIN_SIDES, _MAX_SIDES = 3, 7
 _NUM_SIDES = _MAX_SIDES - _MIN_SIDES + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Polygon:
-    """Vertices relative to the centre in px, with the number of sides and the rotation in degrees."""
+@dataclass(frozen=True)
+class PolygonFigures(Figures):
+    """Two polygons: shapes are radius [N], num_sides, rotation [N, 2], noise [N, 2, 7], vertices [N, 2, 7, 2].
 
-    vertices: Vertices
-    num_sides: int
-    rotation: int
-
-
-@dataclass(frozen=True, slots=True)
-class PolygonPair:
-    """Shapes of one image: ``second`` is what "different" shows beside ``first``; the radius in px is common."""
-
-    first: Polygon
-    second: Polygon
-    radius: int
-    colour: tuple[int, int, int]
-
-    def swapped(self) -> PolygonPair:
-        """The same pair, with "same" repeating the other polygon."""
-        return replace(self, first=self.second, second=self.first)
-
-
-@dataclass(frozen=True, slots=True)
-class PolygonTask:
-    """How a polygon task differs from its siblings.
+    Vertices are relative to the centre in px, the last one repeated up to seven; rotations are in degrees; noise is
+    in [0, 1), from one end of the permitted shifts to the other. The first polygon is what "same" repeats.
 
     Attributes:
         irregular: whether the vertices are moved.
@@ -74,85 +45,100 @@ class PolygonTask:
     closed: bool = True
     filled: bool = False
     coloured: bool = False
+    num_shape_draws: ClassVar[int] = 5 + 2 * _MAX_SIDES + 3
 
-    def draw_shapes(self, rng: Generator) -> PolygonPair:
-        """Radius, both polygons and the colour of one image."""
-        u = rng.random(5 + 2 * _MAX_SIDES + 3).tolist()
-        radius = _MIN_RADIUS + int(u[0] * (_MAX_RADIUS - _MIN_RADIUS + 1))
-        side1 = int(u[1] * _NUM_SIDES)
-        # The second count is one of the four others: a step of 1 to 4 round the circle of five.
-        side2 = (side1 + 1 + int(u[2] * (_NUM_SIDES - 1))) % _NUM_SIDES
-        rotation1, rotation2 = int(u[3] * 361), int(u[4] * 361)
-        first = self._polygon(_MIN_SIDES + side1, radius, rotation1, u[5 : 5 + _MAX_SIDES])
-        second = self._polygon(_MIN_SIDES + side2, radius, rotation2, u[5 + _MAX_SIDES :])
-        red, green, blue = (int(value * 256) for value in u[-3:]) if self.coloured else (0, 0, 0)
-        return PolygonPair(first, second, radius, (red, green, blue))
+    def draw_shapes(self, u: Uniforms) -> Shapes:
+        """Radius, both polygons and the colour of each image."""
+        side = pick(u[:, 1], _NUM_SIDES)
+        shapes: Shapes = {
+            "radius": _MIN_RADIUS + pick(u[:, 0], _MAX_RADIUS - _MIN_RADIUS + 1),
+            "num_sides": _MIN_SIDES + np.stack([side, pick_other(side, u[:, 2], _NUM_SIDES)], axis=1),
+            "rotation": pick(u[:, 3:5], 361),
+            "noise": u[:, 5 : 5 + 2 * _MAX_SIDES].reshape(-1, 2, _MAX_SIDES),
+        }
+        if self.coloured:
+            shapes["colour"] = pick(u[:, 5 + 2 * _MAX_SIDES : self.num_shape_draws], 256)
+        return self.with_vertices(shapes)
 
-    def compose(self, rng: Generator, label: int, shapes: PolygonPair | None = None) -> Scene | None:
-        """One attempt at an image, of these shapes or new ones; None where the rule throws it away."""
-        shapes = shapes or self.draw_shapes(rng)
-        if self.coloured and _is_as_light_as_paper(shapes.colour):
-            return None
-        margin = shapes.radius + shapes.radius // 2
-        span = 128 - 2 * margin
-        x1, y1, x2, y2 = (margin + int(value * span) for value in rng.random(4).tolist())
-        first, second = shapes.first, shapes.first if label else shapes.second
-        box1, box2 = self._box(first, x1, y1), self._box(second, x2, y2)
-        ink = blank_ink()
-        self._draw(ink, first, x1, y1)
-        self._draw(ink, second, x2, y2)
-        if not (boxes_are_clear(box1, box2) or has_two_outlines(ink)):
-            return None
-        image = colour_on_white(ink, shapes.colour) if self.coloured else black_on_white(ink)
-        return Scene(
-            image,
-            (
-                PlacedObject(box1, {"num_sides": first.num_sides, "rotation": first.rotation}),
-                PlacedObject(box2, {"num_sides": second.num_sides, "rotation": second.rotation}),
-            ),
-            self._shared(shapes),
-        )
-
-    def _polygon(self, num_sides: int, radius: int, rotation: int, noise: list[float]) -> Polygon:
-        start, step = radians(rotation), 2 * pi / num_sides
-        vertices = [
-            (int(sin(step * i + start) * radius), int(cos(step * i + start) * radius)) for i in range(num_sides)
-        ]
+    def with_vertices(self, shapes: Shapes) -> Shapes:
+        """The same shapes with the vertices that follow from the rest."""
+        radius = shapes["radius"][:, np.newaxis, np.newaxis]
+        last = shapes["num_sides"][:, :, np.newaxis] - 1
+        number = np.arange(_MAX_SIDES)
+        vertices = turn_points(radius, 2 * pi / (last + 1) * number, np.radians(shapes["rotation"])[:, :, np.newaxis])
         if self.irregular:
             deviation = radius // 2
-            shifts = [int(value * (2 * deviation + 1)) - deviation for value in noise[:num_sides]]
-            vertices = _ordered([(x + k, y + k) for (x, y), k in zip(vertices, shifts)])
-        return Polygon(vertices, num_sides, rotation)
+            vertices += (pick(shapes["noise"], 2 * deviation + 1) - deviation)[..., np.newaxis]
+            vertices = _order_round_mean(vertices, last)
+        vertices = np.take_along_axis(vertices, np.minimum(number, last)[..., np.newaxis], axis=2)
+        return shapes | {"vertices": vertices}
 
-    def _draw(self, ink: Ink, polygon: Polygon, x: int, y: int) -> None:
-        points = np.array(polygon.vertices, np.int32) + (x, y)
-        if self.filled:
-            cv2.fillPoly(ink, [points], 255)
-        else:
-            cv2.polylines(ink, [points], self.closed, 255, self.line_width)
+    def swap(self, shapes: Shapes) -> Shapes:
+        """The same polygons, with "same" repeating the other one."""
+        return shapes | {name: shapes[name][:, ::-1] for name in ("num_sides", "rotation", "noise", "vertices")}
 
-    def _box(self, polygon: Polygon, x: int, y: int) -> Box:
-        xs, ys = zip(*polygon.vertices)
+    def place(
+        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Uniform places that keep a margin of the radius and a half."""
+        margin = (shapes["radius"] + shapes["radius"] // 2)[:, np.newaxis]
+        places = (margin + pick(u[:, :4], CANVAS_SIZE - 2 * margin)).reshape(-1, 2, 2)
+        if not self.coloured:
+            return places, np.ones(len(places), np.bool_)
+        return places, ~_are_as_light_as_paper(shapes["colour"])
+
+    def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
+        """One stroke per object."""
+        points = shown(shapes["vertices"], labels) + places[:, :, np.newaxis]
         grown = 1 if self.line_width == 2 else 0
-        left, top = min(xs) - grown, min(ys) - grown
-        return left + x, top + y, max(xs) + grown - left + 1, max(ys) + grown - top + 1
+        return Layout(shapes, labels, places, points.astype(np.int32), enclose(points, grown))
 
-    def _shared(self, shapes: PolygonPair) -> dict[str, float | int]:
-        shared: dict[str, float | int] = {"radius": shapes.radius}
+    def draw(self, canvas: NDArray[np.uint8], layout: Layout, row: int, value: int | tuple[int, int, int]) -> None:
+        """Outlines, or filled areas."""
+        strokes = layout.strokes[row]
+        if self.filled:
+            # One by one: filled together, areas that overlap would cancel out.
+            cv2.fillPoly(canvas, strokes[:1], value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            cv2.fillPoly(canvas, strokes[1:], value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        else:
+            cv2.polylines(canvas, strokes, self.closed, value, self.line_width)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def describe(self, shapes: Shapes, labels: NDArray[np.int64]) -> tuple[dict[str, Column], dict[str, Column]]:
+        """Side count and rotation of each polygon; radius and colour of both."""
+        details = {name: shown(shapes[name], labels) for name in ("num_sides", "rotation")}
+        shared = {"radius": shapes["radius"]}
         if self.coloured:
-            shared |= dict(zip(("red", "green", "blue"), shapes.colour))
-        return shared
+            shared |= dict(zip(("red", "green", "blue"), shapes["colour"].T))
+        return details, shared
 
 
-def _ordered(vertices: Vertices) -> Vertices:
-    mean_x = sum(x for x, _ in vertices) / len(vertices)
-    mean_y = sum(y for _, y in vertices) / len(vertices)
-    key: Callable[[tuple[int, int]], float] = lambda point: atan2(point[0] - mean_x, point[1] - mean_y)  # noqa: E731
-    return sorted(vertices, key=key)
+def shown(pair: Column, labels: NDArray[np.int64]) -> Column:
+    """What both objects of an image show [N, 2, ...]: the first of a pair twice where the label is 1."""
+    second = np.where(labels == 1, 0, 1)
+    return np.stack([pair[:, 0], pair[np.arange(len(pair)), second]], axis=1)
 
 
-def _is_as_light_as_paper(colour: tuple[int, int, int]) -> bool:
+def turn_points(radius: Column, angles: Column, rotation: Column) -> NDArray[np.int64]:
+    """Points at these angles round the origin, x = r sin, y = r cos, truncated towards zero as published."""
+    turned = angles + rotation
+    return np.stack([np.sin(turned) * radius, np.cos(turned) * radius], axis=-1).astype(np.int64)
+
+
+def enclose(points: NDArray[np.integer], grown: int = 0) -> NDArray[np.int64]:
+    """Boxes (left, top, width, height) round points [..., M, 2], larger by ``grown`` px on every side."""
+    low, high = points.min(axis=-2) - grown, points.max(axis=-2) + grown
+    return np.concatenate([low, high - low + 1], axis=-1).astype(np.int64)
+
+
+def _order_round_mean(vertices: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    absent = np.arange(_MAX_SIDES) > last
+    mean = np.where(absent[..., np.newaxis], 0, vertices).sum(axis=2, keepdims=True) / (last + 1)[..., np.newaxis]
+    x, y = np.moveaxis(vertices - mean, -1, 0)
+    angle = np.where(absent, np.inf, np.arctan2(x, y))
+    return np.take_along_axis(vertices, np.argsort(angle, axis=2, kind="stable")[..., np.newaxis], axis=2)
+
+
+def _are_as_light_as_paper(colour: Column) -> NDArray[np.bool_]:
     # Luma of BT.601 as OpenCV rounds it: 255 only for colours within a few levels of white. Such an image has one
     # grey level, so the published threshold finds no object in it and throws it away.
-    red, green, blue = colour
-    return 0.299 * red + 0.587 * green + 0.114 * blue >= 254.5
+    return colour @ np.array((0.299, 0.587, 0.114)) >= 254.5

@@ -1,100 +1,130 @@
-"""Task scrambled: a regular polygon twice; in "different" the second is cut into quadrants that are moved apart.
+"""Tasks scrambled and scrambled_matched: a regular polygon twice, cut into quadrants that are moved apart.
 
-The four pieces always come apart, so counting components (two or five) solves the task without any comparison.
+scrambled, as published: in "different" the second polygon is cut, in "same" both are whole. The four pieces always
+come apart, so counting components (two or five) solves the task without any comparison. scrambled_matched: both are
+cut in both classes, and the label says whether the pieces have moved equally; there are eight components always.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi, radians, sin
+from math import pi
+from typing import ClassVar
 
 import cv2
 import numpy as np
-from numpy.random import Generator
+from numpy.typing import NDArray
 
-from meta_baseline.stimuli.canvas import CANVAS_SIZE, Box, Ink, black_on_white, blank_ink
-from meta_baseline.stimuli.scene import PlacedObject, Scene
+from meta_baseline.stimuli.canvas import CANVAS_SIZE, Ink, blank_ink
+from meta_baseline.stimuli.draws import Uniforms, pick
+from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.puebla_bowers.polygons import enclose, shown, turn_points
 
 _MIN_RADIUS, _MAX_RADIUS = 10, 17
 _MIN_SIDES, _MAX_SIDES = 3, 7
+_MOST_OFFSETS = (_MAX_RADIUS + 1) // 2
 _HALF = CANVAS_SIZE // 2
 _FIRST_NEAR, _LAST_NEAR, _FIRST_FAR, _LAST_FAR = 28, 35, 92, 99
 # Directions (x, y) in which the four pieces move, away from the centre.
-_OUTWARDS = ((-1, -1), (1, -1), (-1, 1), (1, 1))
+_OUTWARDS = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)])
 
 
-@dataclass(frozen=True, slots=True)
-class ScrambledShape:
-    """A regular polygon, and how far its quadrants move apart in "different": (x, y) in px, distinct in each axis."""
+@dataclass(frozen=True)
+class ScrambledFigures(Figures):
+    """A polygon at two places: shapes are radius, num_sides, rotation [N] and offsets [N, 2, 4, 2].
 
-    radius: int
-    num_sides: int
-    rotation: int
-    offsets: tuple[tuple[int, int], ...]
+    Offsets say how far the pieces move outwards, (x, y) in px, distinct in each axis. "same" uses the first ones
+    twice, "different" both.
 
-
-def draw_shapes(rng: Generator) -> ScrambledShape:
-    """Radius, side count, rotation and the offsets of the pieces."""
-    u = rng.random(3).tolist()
-    radius = _MIN_RADIUS + int(u[0] * (_MAX_RADIUS - _MIN_RADIUS + 1))
-    largest = (radius + 1) // 2
-    offsets = tuple(zip(_four_distinct(rng, largest), _four_distinct(rng, largest)))
-    return ScrambledShape(radius, _MIN_SIDES + int(u[1] * (_MAX_SIDES - _MIN_SIDES + 1)), int(u[2] * 361), offsets)
-
-
-def compose(rng: Generator, label: int, shape: ScrambledShape | None = None) -> Scene | None:
-    """The polygon, this one or a new one, in a random quadrant of the canvas, and again opposite it along one axis.
-
-    The published rule replaces the test of two contours by one that compares the box of the largest object with the
-    box of the rest; it is applied here to the boxes themselves.
+    Attributes:
+        matched: whether both objects are cut in both classes.
     """
-    shape = shape or draw_shapes(rng)
-    u = rng.random(7).tolist()
-    margin = shape.radius + shape.radius // 2
-    first = [(_HALF if u[axis] < 0.5 else 0) + margin + int(u[2 + axis] * (_HALF - 2 * margin)) for axis in (0, 1)]
-    opposite_axis = 0 if u[4] < 0.5 else 1
-    second = [_FIRST_NEAR + int(u[6] * (_LAST_FAR - _FIRST_NEAR + 1))] * 2
-    start = _FIRST_NEAR if first[opposite_axis] > _HALF else _FIRST_FAR
-    second[opposite_axis] = start + int(u[5] * (_LAST_NEAR - _FIRST_NEAR + 1))
-    ink, other = blank_ink(), blank_ink()
-    box1 = _draw_polygon(ink, shape, *first)
-    box2 = _draw_polygon(other, shape, *second)
-    if not label:
-        other, box2 = _scramble(other, shape, *second)
-    if _boxes_overlap(box1, box2):
-        return None
-    cv2.bitwise_or(ink, other, ink)
-    about = {"num_sides": shape.num_sides}
-    objects = (PlacedObject(box1, about | {"scrambled": 0}), PlacedObject(box2, about | {"scrambled": 1 - label}))
-    return Scene(black_on_white(ink), objects, {"radius": shape.radius, "rotation": shape.rotation})
+
+    matched: bool = False
+    num_shape_draws: ClassVar[int] = 3 + 4 * _MOST_OFFSETS
+    num_place_draws: ClassVar[int] = 7
+    measures_boxes: ClassVar[bool] = True
+
+    def draw_shapes(self, u: Uniforms) -> Shapes:
+        """Radius, side count, rotation and the offsets of the pieces."""
+        radius = _MIN_RADIUS + pick(u[:, 0], _MAX_RADIUS - _MIN_RADIUS + 1)
+        # The first four of a random order of 0 .. (radius + 1) // 2 - 1.
+        keys = u[:, 3 : self.num_shape_draws].reshape(-1, 2, 2, _MOST_OFFSETS)
+        largest = ((radius + 1) // 2).reshape(-1, 1, 1, 1)
+        keys = np.where(np.arange(_MOST_OFFSETS) < largest, keys, 2.0)
+        return {
+            "radius": radius,
+            "num_sides": _MIN_SIDES + pick(u[:, 1], _MAX_SIDES - _MIN_SIDES + 1),
+            "rotation": pick(u[:, 2], 361),
+            "offsets": np.argsort(keys, axis=-1)[..., :4].swapaxes(-1, -2),
+        }
+
+    def swap(self, shapes: Shapes) -> Shapes | None:
+        """The same polygon, with "same" repeating the other cut, where both are cut."""
+        return shapes | {"offsets": shapes["offsets"][:, ::-1]} if self.matched else None
+
+    def place(
+        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The first in a random quadrant of the sheet, the second opposite it along one axis."""
+        # The published margin is a pixel short for the pieces of an odd radius, but there the first is never cut.
+        margin = (shapes["radius"] + (shapes["radius"] + self.matched) // 2)[:, np.newaxis]
+        first = np.where(u[:, :2] < 0.5, _HALF, 0) + margin + pick(u[:, 2:4], _HALF - 2 * margin)
+        rows, opposite = np.arange(len(u)), np.where(u[:, 4] < 0.5, 0, 1)
+        second = (_FIRST_NEAR + pick(u[:, 6], _LAST_FAR - _FIRST_NEAR + 1))[:, np.newaxis].repeat(2, axis=1)
+        start = np.where(first[rows, opposite] > _HALF, _FIRST_NEAR, _FIRST_FAR)
+        second[rows, opposite] = start + pick(u[:, 5], _LAST_NEAR - _FIRST_NEAR + 1)
+        offsets = shapes["offsets"]
+        differ = (offsets[:, 0] != offsets[:, 1]).any(axis=(1, 2))
+        return np.stack([first, second], axis=1), differ if self.matched else np.ones(len(u), np.bool_)
+
+    def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
+        """One stroke per object: the whole polygon; its box is that of the whole until it is cut."""
+        last = shapes["num_sides"][:, np.newaxis] - 1
+        number = np.minimum(np.arange(_MAX_SIDES), last)
+        rotation = np.radians(shapes["rotation"])[:, np.newaxis]
+        points = turn_points(shapes["radius"][:, np.newaxis], 2 * pi / (last + 1) * number, rotation)
+        points = points[:, np.newaxis] + places[:, :, np.newaxis]
+        return Layout(shapes, labels, places, points.astype(np.int32), enclose(points))
+
+    def draw(self, canvas: NDArray[np.uint8], layout: Layout, row: int, value: int | tuple[int, int, int]) -> None:
+        """Each polygon, cut where the task says so; the box of a cut one becomes that of its pieces."""
+        label = int(layout.labels[row])
+        for number, cut in enumerate((self.matched, self.matched or not label)):
+            strokes = layout.strokes[row, number : number + 1]
+            if not cut:
+                cv2.polylines(canvas, strokes, True, value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+                continue
+            whole = blank_ink()
+            cv2.polylines(whole, strokes, True, value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            offsets = layout.shapes["offsets"][row, 0 if label else number]
+            half = int(layout.shapes["radius"][row]) + 1
+            pieces = _move_apart(whole, half, layout.places[row, number], offsets)
+            layout.boxes[row, number] = cv2.boundingRect(pieces)
+            cv2.bitwise_or(canvas, pieces, canvas)
+
+    def accepts(self, ink: Ink, layout: Layout, row: int) -> bool:
+        """Whether the boxes of both objects are apart.
+
+        The published rule replaces the test of two contours by one that compares the box of the largest object with
+        the box of the rest; it is applied here to the boxes themselves.
+        """
+        (left1, top1, width1, height1), (left2, top2, width2, height2) = layout.boxes[row].tolist()
+        across = left1 < left2 + width2 and left2 < left1 + width1
+        return not (across and top1 < top2 + height2 and top2 < top1 + height1)
+
+    def describe(self, shapes: Shapes, labels: NDArray[np.int64]) -> tuple[dict[str, Column], dict[str, Column]]:
+        """Whether each polygon is cut and, where both are, how far its pieces have moved on average."""
+        shared = {"radius": shapes["radius"], "rotation": shapes["rotation"]}
+        sides = shapes["num_sides"][:, np.newaxis].repeat(2, axis=1)
+        if not self.matched:
+            return {"num_sides": sides, "scrambled": np.stack([np.zeros_like(labels), 1 - labels], axis=1)}, shared
+        return {"num_sides": sides, "spread": shown(shapes["offsets"].mean(axis=(2, 3)), labels)}, shared
 
 
-def _four_distinct(rng: Generator, count: int) -> list[int]:
-    # The first four of a random order of 0 .. count - 1.
-    keys = rng.random(count).tolist()
-    return sorted(range(count), key=keys.__getitem__)[:4]
-
-
-def _draw_polygon(ink: Ink, shape: ScrambledShape, x: int, y: int) -> Box:
-    start, step = radians(shape.rotation), 2 * pi / shape.num_sides
-    angles = [step * i + start for i in range(shape.num_sides)]
-    xs = [int(sin(angle) * shape.radius) + x for angle in angles]
-    ys = [int(cos(angle) * shape.radius) + y for angle in angles]
-    cv2.polylines(ink, [np.array(list(zip(xs, ys)), np.int32)], True, 255)
-    return min(xs), min(ys), max(xs) - min(xs) + 1, max(ys) - min(ys) + 1
-
-
-def _scramble(ink: Ink, shape: ScrambledShape, x: int, y: int) -> tuple[Ink, Box]:
-    half = shape.radius + 1
+def _move_apart(ink: Ink, half: int, centre: NDArray[np.int64], offsets: NDArray[np.int64]) -> Ink:
     moved = blank_ink()
-    for (across, down), (right, below) in zip(shape.offsets, _OUTWARDS):
-        left, top = (x if right > 0 else x - half), (y if below > 0 else y - half)
-        column, row = left + right * across, top + below * down
+    corners = np.where(_OUTWARDS > 0, centre, centre - half)
+    for (left, top), (column, row) in zip(corners.tolist(), (corners + _OUTWARDS * offsets).tolist()):
         moved[row : row + half, column : column + half] = ink[top : top + half, left : left + half]
-    return moved, cv2.boundingRect(moved)  # pyright: ignore[reportReturnType]
-
-
-def _boxes_overlap(first: Box, second: Box) -> bool:
-    left1, top1, width1, height1 = first
-    left2, top2, width2, height2 = second
-    return left1 < left2 + width2 and left2 < left1 + width1 and top1 < top2 + height2 and top2 < top1 + height1
+    return moved

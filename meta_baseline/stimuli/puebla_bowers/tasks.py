@@ -1,40 +1,65 @@
-"""The tasks of Puebla & Bowers (2022): rule, what class 1 means, known shortcuts, and how each is drawn."""
+"""The tasks of Puebla & Bowers (2022): rule, what class 1 means, known shortcuts, and how each is drawn.
+
+The matched tasks are our own: controls for published tasks that can be solved without comparing the objects.
+"""
 
 from __future__ import annotations
 
-from meta_baseline.stimuli.puebla_bowers import arrows, lines, scrambled
-from meta_baseline.stimuli.puebla_bowers.polygons import PolygonPair, PolygonTask
+from functools import partial
+from typing import Any
+
+from meta_baseline.stimuli.figures import Figures, draw_batch, draw_one
+from meta_baseline.stimuli.puebla_bowers.arrows import ArrowFigures
+from meta_baseline.stimuli.puebla_bowers.circles import CircleFigures
+from meta_baseline.stimuli.puebla_bowers.outlines import DoubleSquareFigures, RectangleFigures, StraightLineFigures
+from meta_baseline.stimuli.puebla_bowers.polygons import PolygonFigures
+from meta_baseline.stimuli.puebla_bowers.scrambled import ScrambledFigures
 from meta_baseline.stimuli.scene import list_latents
 from meta_baseline.stimuli.task import Task
 
+_EQUAL_SIZES = "equal objects have equal component sizes"
+_ARROW_LATENTS = list_latents(
+    ("num_heads", "has_head_a", "has_head_b", "inverted_a", "inverted_b"), ("arrow_size", "rotation")
+)
 
-def _polygon_task(name: str, code: int, rule: str, drawing: PolygonTask, shortcuts: tuple[str, ...] = ()) -> Task:
-    shared = ("radius", "red", "green", "blue") if drawing.coloured else ("radius",)
+
+def describe_figures(figures: Figures, **about: Any) -> Task:
+    """The task that draws these figures."""
     return Task(
+        **about,
+        colour=figures.coloured,
+        draw_shapes=lambda rng: figures.draw_shapes(rng.random((1, figures.num_shape_draws))),
+        compose=lambda rng, label, shapes=None: draw_one(rng, figures, label, shapes),
+        draw_batch=partial(draw_batch, figures),
+    )
+
+
+def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures) -> Task:
+    shared = ("radius", "red", "green", "blue") if figures.coloured else ("radius",)
+    return describe_figures(
+        figures,
         name=name,
         code=code,
         rule=rule,
         class_1_means="both objects are the same polygon",
-        shortcuts=("equal objects have equal component sizes", *shortcuts),
-        identity="radius, both polygons with their rotations and noise" + (", colour" if drawing.coloured else ""),
+        shortcuts=(_EQUAL_SIZES,),
+        identity="radius, both polygons with their rotations and noise" + (", colour" if figures.coloured else ""),
         latents=list_latents(("num_sides", "rotation"), shared),
-        colour=drawing.coloured,
-        draw_shapes=drawing.draw_shapes,
-        compose=drawing.compose,
-        swap=PolygonPair.swapped,
+        swap=figures.swap,
     )
 
 
 TASKS: tuple[Task, ...] = (
-    _polygon_task("regular", 101, "Outlines of regular polygons.", PolygonTask(irregular=False)),
-    _polygon_task("irregular", 102, "Outlines of polygons with displaced vertices.", PolygonTask()),
-    _polygon_task("open", 103, "Irregular outlines without their last edge.", PolygonTask(closed=False)),
-    _polygon_task("wider_line", 104, "Irregular outlines in a line 3 px wide.", PolygonTask(line_width=2)),
+    _polygon_task("regular", 101, "Outlines of regular polygons.", PolygonFigures(irregular=False)),
+    _polygon_task("irregular", 102, "Outlines of polygons with displaced vertices.", PolygonFigures()),
+    _polygon_task("open", 103, "Irregular outlines without their last edge.", PolygonFigures(closed=False)),
+    _polygon_task("wider_line", 104, "Irregular outlines in a line 3 px wide.", PolygonFigures(line_width=2)),
     _polygon_task(
-        "random_color", 106, "Irregular outlines in one random colour per image.", PolygonTask(coloured=True)
+        "random_color", 106, "Irregular outlines in one random colour per image.", PolygonFigures(coloured=True)
     ),
-    _polygon_task("filled", 107, "Irregular polygons filled with ink.", PolygonTask(filled=True)),
-    Task(
+    _polygon_task("filled", 107, "Irregular polygons filled with ink.", PolygonFigures(filled=True)),
+    describe_figures(
+        ScrambledFigures(),
         name="scrambled",
         code=105,
         rule="A regular polygon twice; in class 0 the second is cut into quadrants that are moved apart.",
@@ -42,10 +67,9 @@ TASKS: tuple[Task, ...] = (
         shortcuts=("components: 2 in every 'same' image, 5 in every 'different' one; no comparison is needed",),
         identity="radius, side count, rotation, and the displacements of the pieces",
         latents=list_latents(("num_sides", "scrambled"), ("radius", "rotation")),
-        draw_shapes=scrambled.draw_shapes,
-        compose=scrambled.compose,
     ),
-    Task(
+    describe_figures(
+        DoubleSquareFigures(),
         name="lines",
         code=108,
         rule="Open polylines along two squares that share a corner; class 0 shows one and its mirror image.",
@@ -53,20 +77,78 @@ TASKS: tuple[Task, ...] = (
         shortcuts=("a mirrored figure occurs in class 0 only",),
         identity="the size: there is no other shape parameter, so at most 15 identities differ",
         latents=list_latents(("mirrored",), ("side",)),
-        draw_shapes=lines.draw_shapes,
-        compose=lines.compose,
     ),
-    Task(
+    describe_figures(
+        ArrowFigures(),
         name="arrows",
         code=109,
         rule="Arrows with one or two heads; in class 0 the heads point the other way, at the other end.",
         class_1_means="both arrows have the same heads",
         shortcuts=("a two-headed arrow with one inverted head occurs in class 1 only, in 1/8 of its images",),
         identity="size, rotation and heads",
-        latents=list_latents(
-            ("num_heads", "has_head_a", "has_head_b", "inverted_a", "inverted_b"), ("arrow_size", "rotation")
-        ),
-        draw_shapes=arrows.draw_shapes,
-        compose=arrows.compose,
+        latents=_ARROW_LATENTS,
+    ),
+    describe_figures(
+        RectangleFigures(),
+        name="rectangles",
+        code=110,
+        rule="Outlines of upright rectangles with one dimension in common; in class 0 the other one differs.",
+        class_1_means="both rectangles have the same width and height",
+        shortcuts=(_EQUAL_SIZES + ": the largest component is larger in class 0 (AUC .33)",),
+        identity="the common side and both others",
+        latents=list_latents(),
+        swap=RectangleFigures().swap,
+    ),
+    describe_figures(
+        StraightLineFigures(),
+        name="straight_lines",
+        code=111,
+        rule="Straight lines at one of four angles; in class 0 their lengths differ.",
+        class_1_means="both lines have the same length",
+        shortcuts=(_EQUAL_SIZES + ": the smallest component is smaller in class 0 (AUC .69)",),
+        identity="both lengths and the angle",
+        latents=list_latents(("length",), ("line_angle",)),
+        swap=StraightLineFigures().swap,
+    ),
+    describe_figures(
+        DoubleSquareFigures(closed=True),
+        name="connected_squares",
+        code=112,
+        rule="Two squares that share a corner, twice; in class 0 the second pair lies along the other diagonal.",
+        class_1_means="both pairs lie along the same diagonal",
+        shortcuts=("squares along the rising diagonal occur in class 0 only",),
+        identity="the size: there is no other shape parameter, so at most 15 identities differ",
+        latents=list_latents(("mirrored",), ("side",)),
+    ),
+    describe_figures(
+        CircleFigures(),
+        name="connected_circles",
+        code=113,
+        rule="Two pairs of touching circles, one above the other; in class 0 the second pair is upside down.",
+        class_1_means="both pairs have the same circle on top",
+        identity="both radii and which of them is on top: 12 identities differ",
+        latents=list_latents(("upper_radius", "lower_radius")),
+        swap=CircleFigures().swap,
+    ),
+    describe_figures(
+        ScrambledFigures(matched=True),
+        name="scrambled_matched",
+        code=114,
+        rule="A regular polygon twice, both cut into quadrants; in class 0 their pieces are moved apart differently.",
+        class_1_means="the pieces of both objects are moved equally",
+        shortcuts=("equal objects have equal boxes",),
+        identity="radius, side count, rotation, and both displacements of the pieces",
+        latents=list_latents(("num_sides", "spread"), ("radius", "rotation")),
+        swap=ScrambledFigures(matched=True).swap,
+    ),
+    describe_figures(
+        ArrowFigures(matched=True),
+        name="arrows_matched",
+        code=115,
+        rule="Arrows; in class 0 all heads of the second are inverted, and a single one is at the other end.",
+        class_1_means="both arrows have the same heads",
+        identity="size, rotation and heads",
+        latents=_ARROW_LATENTS,
+        swap=ArrowFigures(matched=True).swap,
     ),
 )
