@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from meta_baseline.checkpoints import find_initial, load_network
-from meta_baseline.commits import hash_file, hash_values, write_atomic
-from meta_baseline.datasets import Stimuli, read_stimuli
+from meta_baseline.commits import hash_values, write_atomic
+from meta_baseline.datasets import Stimuli, hash_stimuli, read_stimuli
 from meta_baseline.errors import EnvironmentProblem, OutputFolderError
 from meta_baseline.models import ConvNet, Scaling
 
@@ -109,7 +109,7 @@ def read_inputs(study: Study) -> StudyInputs:
             max_images=study.max_images,
             seed=study.seed,
         )
-        hashes["stimuli"] = hash_values([(path.name, hash_file(path)) for path in stimuli.paths])
+        hashes["stimuli"] = hash_stimuli(stimuli)
     key = hash_values(hashes, study.seed, study.num_untrained, study.meta_input_scaling, study.baseline_input_scaling)
     return StudyInputs(
         meta=meta,

@@ -240,7 +240,7 @@ def collect_stores(
         baseline_initial=untrained_baseline[first_of_baseline] if of_baseline else None,
         pixels=_collect_pixels(loader, len(stimuli.labels)),
         pairing=pairing,
-        image_paths=tuple(str(path) for path in stimuli.paths),
+        image_paths=stimuli.image_names,
     )
 
 

@@ -1,13 +1,19 @@
-"""The one reader of stimuli on disk.
+"""The one reader of stimuli on disk: formats are detected, not asked for (docs/formats.md).
 
-folders    where the images of a problem lie, in every layout that laboratories have
-images     one PNG -> uint8 RGB, or the reason why not
-measured   latents measured from pixels, for images that come without
-reading    read_stimuli: a folder -> paths, labels, latents, groups, checks
-loading    StimulusDataset, build_loader: the same images as batches
+reading       read_stimuli: whatever lies there -> labels, latents, groups, checks
+loading       StimulusDataset, build_loader: the images as batches; hash_stimuli
+
+finding       which sets a data folder holds, and which one is meant
+names, walk   what names say; listing folders without leaving them
+sources       an image source gives pixels by position, whatever they are stored in
+folders, hdf5, tfrecords, npz       one format each
+images, hdf5_process, hdf5_child, protobuf, crc32c       untrusted bytes, taken apart with care
+scanning      one look at every image, in threads
+latents, measured       latents that come with the images, or are measured from their pixels
+checks, leaks           what has to be said before anything is concluded
 """
 
-from meta_baseline.datasets.loading import StimulusDataset, build_loader, read_grey_images
+from meta_baseline.datasets.loading import StimulusDataset, build_loader, hash_stimuli, read_grey_images
 from meta_baseline.datasets.reading import Stimuli, read_stimuli
 
-__all__ = ["Stimuli", "StimulusDataset", "build_loader", "read_grey_images", "read_stimuli"]
+__all__ = ["Stimuli", "StimulusDataset", "build_loader", "hash_stimuli", "read_grey_images", "read_stimuli"]

@@ -1,9 +1,10 @@
-"""One PNG file to pixels, or one sentence that says why not: nothing is decoded before its size is known."""
+"""One PNG to pixels, or one sentence that says why not: nothing is decoded before its size is known."""
 
 from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,19 @@ MAX_BYTES = 64 * 2**20
 """An honest PNG of the largest size stays under this; a longer file is not read at all."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises on bytes that are no PNG."""
 
 
 class UnreadableImage(ValueError):
@@ -30,18 +44,34 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
         UnreadableImage: when the file is missing, too large, damaged, or no PNG.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UnreadableImage(f"larger than {MAX_BYTES // 2**20} MiB")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableImage(error.strerror or "not readable") from error
+    return decode_png(data)
+
+
+def decode_png(data: bytes) -> UInt8[ndarray, "H W 3"]:
+    """RGB pixels of the bytes of a PNG; see ``read_image``.
+
+    Raises:
+        UnreadableImage: when they are too many, damaged, or no PNG.
+    """
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(f"larger than {MAX_BYTES // 2**20} MiB")
     _check_size(data)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
             return _to_rgb(image)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise UnreadableImage("damaged or truncated PNG") from error
+
+
+def as_rgb(image: UInt8[ndarray, "H W ..."]) -> UInt8[ndarray, "H W 3"]:
+    """An image [H, W], [H, W, 1] or [H, W, 3] as RGB."""
+    channels = image[..., np.newaxis] if image.ndim == 2 else image
+    return np.repeat(channels, 3, axis=2) if channels.shape[2] == 1 else channels
 
 
 def _check_size(data: bytes) -> None:
@@ -61,4 +91,4 @@ def _to_rgb(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
         with_alpha = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(paper, with_alpha)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))

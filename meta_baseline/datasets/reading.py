@@ -1,8 +1,8 @@
-"""A folder of stimuli to paths, labels, latents and groups, with a check for everything that was found on the way."""
+"""Stimuli on disk to labels, latents and groups, with a check for everything that was found on the way."""
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,26 @@ import pandas as pd
 from jaxtyping import Int64
 from numpy import ndarray
 
-from meta_baseline.datasets.folders import ImageFile, Listing, find_image_set, list_images
-from meta_baseline.datasets.images import UnreadableImage, read_image
-from meta_baseline.datasets.latents import read_latents_file
-from meta_baseline.datasets.measured import measure_latents
+from meta_baseline.datasets.checks import (
+    check_blank,
+    check_choice,
+    check_duplicates,
+    check_labels,
+    check_unusable,
+    describe_labels,
+    name_unusable,
+)
+from meta_baseline.datasets.finding import find_set, open_set
+from meta_baseline.datasets.latents import fit_latents_table, read_latents_table, take_stored_latents
+from meta_baseline.datasets.leaks import check_leaks
+from meta_baseline.datasets.names import FoundSet
+from meta_baseline.datasets.scanning import Scan, find_usual_shape, scan_images
+from meta_baseline.datasets.sources import ImageSource, OpenedSet, PngFiles
 from meta_baseline.errors import StimulusError, UsageError
 from meta_baseline.results import Check
 from meta_baseline.stimuli.folder import LATENTS_FILE
 
-_NUM_NAMED = 3
-_NUM_FOR_SHAPE = 25
+_SVRT_TASK = re.compile(r"svrt(\d{1,4})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +38,15 @@ class Stimuli:
     """Images of one problem or task, all of one size.
 
     Attributes:
-        paths: one PNG per image.
-        labels: int64 [N]; class 0 or 1, in our own stimuli and the PB tasks 1 = same.
+        paths: the file of every image; the same one for all where a file holds many.
+        labels: int64 [N]; 1 = the rule holds, which is "same" in our own same-different stimuli and the PB tasks.
         latents: [N] rows of numbers, none missing; positions and sizes in px.
         groups: int64 [N]; shape identity where it is known, else the row number.
         name: what they are, in words, with the split.
         image_shape: height and width in px.
         checks: what was found while reading.
+        source: where the pixels come from; None where every image is a PNG of its own.
+        positions: int64 [N]; place of every image in ``source``.
     """
 
     paths: tuple[Path, ...]
@@ -44,17 +56,24 @@ class Stimuli:
     name: str
     image_shape: tuple[int, int]
     checks: tuple[Check, ...]
+    source: ImageSource | None = None
+    positions: Int64[ndarray, " N"] | None = None
 
+    def __len__(self) -> int:
+        return len(self.labels)
 
-@dataclass(frozen=True, kw_only=True)
-class _Scan:
-    """What decoding every chosen image gave."""
+    @property
+    def images(self) -> tuple[ImageSource, Int64[ndarray, " N"]]:
+        """Where the pixels come from, and the place of every image there."""
+        source = PngFiles(self.paths) if self.source is None else self.source
+        return source, np.arange(len(self.labels)) if self.positions is None else self.positions
 
-    files: list[ImageFile]
-    measured: list[dict[str, float | int]]
-    image_shape: tuple[int, int]
-    num_blank: int
-    unusable: list[tuple[Path, str]]
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """A path for every image; with its position where a file holds many."""
+        if self.positions is None:
+            return tuple(str(path) for path in self.paths)
+        return tuple(f"{path}#{position}" for path, position in zip(self.paths, self.positions))
 
 
 def read_stimuli(
@@ -66,173 +85,133 @@ def read_stimuli(
     max_images: int | None = None,
     seed: int = 0,
 ) -> Stimuli:
-    """The images of a problem or task in a folder, in every layout that ``folders`` describes.
+    """The images of a problem or task, in whatever format they lie there; see docs/formats.md.
 
     Args:
-        data_dir: a folder that holds one or several sets, or is one.
-        problem_number, task: which set; may be left out when there is only one.
+        data_dir: a folder that holds one or several sets, or is one; or a file that holds images.
+        problem_number, task: which set; may be left out when there is only one. Task ``svrt7`` is problem 7.
         split: train, val, test or all; by default the first of test, val, all, train that is there.
         max_images: at most this many, half of each class, drawn with ``seed``.
         seed: of that draw.
 
     Raises:
-        StimulusError: when there is nothing usable; the message names the folder and says what was found.
+        StimulusError: when there is nothing usable; the message names the folder or file and says what was found.
         UsageError: when several sets are there and none was asked for, or ``max_images`` is under 2.
     """
     if problem_number is not None and task is not None:
         raise UsageError(f"Both problem {problem_number} and task {task} were asked for. Choose one.")
     if max_images is not None and max_images < 2:
         raise UsageError(f"Cannot analyse {max_images} images. Choose 2 or more, half of each class.")
+    if task is not None and (match := _SVRT_TASK.fullmatch(task)):
+        problem_number, task = int(match[1]), None
     root = Path(data_dir)
-    image_set, others = find_image_set(root, problem_number, task)
-    listing = list_images(image_set, root, split)
-    folder = image_set.folder
-    known = [file for file in listing.files if file.label in (0, 1)]
-    if not known:
-        classes = sorted({file.label for file in listing.files})
-        raise StimulusError(f"No images of class 0 or 1 in {folder}. Found classes: {', '.join(map(str, classes))}.")
-    scan = _scan_images(_in_drawing_order(known, seed, max_images), max_images)
-    if not scan.files:
-        named = "; ".join(f"{path.name}: {reason}" for path, reason in scan.unusable[:_NUM_NAMED])
-        raise StimulusError(f"None of the {len(listing.files)} images in {folder} can be used ({named}).")
-    labels = np.array([file.label for file in scan.files], dtype=np.int64)
-    if len(set(labels.tolist())) == 1:
+    found, other_sets = find_set(root, problem_number, task)
+    opened, other_files = open_set(found, root, split)
+    known = np.flatnonzero(np.isin(opened.labels, (0, 1)))
+    if not len(known):
         raise StimulusError(
-            f"All {len(labels)} usable images in {folder} ({listing.split} split) are of class {labels[0]}. "
-            "Both classes are needed: sample_0_*.png and sample_1_*.png."
+            f"No images of class 0 or 1 in {opened.place}. Found classes: {describe_labels(opened.labels)}."
         )
-    paths = tuple(file.path for file in scan.files)
-    latents, groups, latent_checks = _choose_latents(paths, labels, scan.measured)
+    order = known if max_images is None else np.random.default_rng(seed).permutation(known)
+    shape = find_usual_shape(opened.source, order[:1000].tolist())
+    table, problem = (None, "") if found.files else read_latents_table(opened.source.locate(0))
+    scan = _scan_share(opened, order, shape, max_images, measure=table is None and opened.latents is None)
+    labels = _check_usable(opened, scan)
+    if opened.latents is not None or found.files:
+        given, problem = take_stored_latents(opened, scan.positions)
+    elif table is not None:
+        paths = [opened.source.locate(position) for position in scan.positions]
+        given, problem = fit_latents_table(table, paths, labels)
+    else:
+        given = None
+    measured = scan.measured
+    if given is None and not len(measured.columns):
+        measured = scan_images(opened.source, scan.positions, shape, measure=True).measured
+    origin = LATENTS_FILE if not found.files else opened.place.name
+    latents, groups, latent_check = _choose_latents(given, measured, origin, problem)
     checks = (
-        _check_choice(listing, image_set.title, labels, max_images, [other.folder.name for other in others]),
-        *_check_files(listing, scan, num_of_other_classes=len(listing.files) - len(known)),
-        *latent_checks,
+        check_choice(opened, found.title, labels, max_images, [*(one.place for one in other_sets), *other_files]),
+        check_labels(_describe_convention(found)),
+        *opened.checks,
+        *check_unusable(opened, scan),
+        *check_blank(scan),
+        *check_duplicates(scan, labels),
+        *check_leaks(found, root, opened, scan, shape),
+        latent_check,
     )
     return Stimuli(
-        paths=paths,
+        paths=tuple(opened.source.locate(position) for position in scan.positions),
         labels=labels,
         latents=latents,
         groups=groups,
-        name=image_set.title if listing.split == "all" else f"{image_set.title}, {listing.split} split",
-        image_shape=scan.image_shape,
-        checks=checks,
-    )
-
-
-def _in_drawing_order(files: list[ImageFile], seed: int, max_images: int | None) -> list[ImageFile]:
-    if max_images is None:
-        return files
-    order = np.random.default_rng(seed).permutation(len(files))
-    return [files[position] for position in order]
-
-
-def _scan_images(files: list[ImageFile], max_images: int | None) -> _Scan:
-    """Decode images until each class has its share; all have to be of the size that is usual among the first ones."""
-    share = len(files) if max_images is None else max_images // 2
-    taken: Counter[int] = Counter()
-    kept: list[tuple[ImageFile, dict[str, float | int]]] = []
-    unusable: list[tuple[Path, str]] = []
-    shape = _usual_shape(files)
-    num_blank = 0
-    for file in files:
-        if taken[file.label] >= share:
-            continue
-        try:
-            image = read_image(file.path)
-        except UnreadableImage as error:
-            unusable.append((file.path, str(error)))
-            continue
-        height, width = image.shape[:2]
-        if (height, width) != shape:
-            unusable.append((file.path, f"{width} x {height} px, not {shape[1]} x {shape[0]}"))
-            continue
-        latents = measure_latents(image)
-        num_blank += latents["ink"] == 0
-        taken[file.label] += 1
-        kept.append((file, latents))
-    kept.sort(key=lambda pair: (pair[0].number, pair[0].label, pair[0].path))
-    return _Scan(
-        files=[file for file, _ in kept],
-        measured=[latents for _, latents in kept],
+        name=found.title if opened.split == "all" else f"{found.title}, {opened.split} split",
         image_shape=shape,
-        num_blank=num_blank,
-        unusable=unusable,
+        checks=checks,
+        source=opened.source if found.files else None,
+        positions=scan.positions if found.files else None,
     )
 
 
-def _usual_shape(files: list[ImageFile]) -> tuple[int, int]:
-    shapes: Counter[tuple[int, int]] = Counter()
-    for file in files:
-        try:
-            height, width = read_image(file.path).shape[:2]
-        except UnreadableImage:
-            continue
-        shapes[height, width] += 1
-        if shapes.total() == _NUM_FOR_SHAPE:
-            break
-    return max(shapes, key=lambda shape: shapes[shape], default=(0, 0))
+def _scan_share(
+    opened: OpenedSet, order: Int64[ndarray, " M"], shape: tuple[int, int], max_images: int | None, *, measure: bool
+) -> Scan:
+    """Look at images in drawing order until each class has its share of usable ones, or there are no more."""
+    if max_images is None:
+        return scan_images(opened.source, order, shape, measure=measure)
+    waiting = [order[opened.labels[order] == label] for label in (0, 1)]
+    missing = [max_images // 2, max_images // 2]
+    scans: list[Scan] = []
+    while any(number and len(rest) for number, rest in zip(missing, waiting)):
+        chosen = np.concatenate([rest[:number] for number, rest in zip(missing, waiting)])
+        waiting = [rest[number:] for number, rest in zip(missing, waiting)]
+        scans.append(scan_images(opened.source, chosen, shape, measure=measure))
+        taken = opened.labels[scans[-1].positions]
+        missing = [number - int((taken == label).sum()) for label, number in enumerate(missing)]
+    return Scan.join(scans)
+
+
+def _check_usable(opened: OpenedSet, scan: Scan) -> Int64[ndarray, " N"]:
+    """Labels of the usable images.
+
+    Raises:
+        StimulusError: when there are none, or none of one class.
+    """
+    if not len(scan.positions):
+        raise StimulusError(
+            f"None of the {len(opened.source)} images in {opened.place} can be used ({name_unusable(opened, scan)}). "
+            "PNG files of one size are needed, at most 4096 px a side."
+        )
+    labels = opened.labels[scan.positions].astype(np.int64)
+    if len(set(labels.tolist())) == 1:
+        raise StimulusError(
+            f"All {len(labels)} usable images in {opened.place} ({opened.split} split) are of class {labels[0]}. "
+            "Both classes are needed, for example sample_0_*.png and sample_1_*.png."
+        )
+    return labels
 
 
 def _choose_latents(
-    paths: tuple[Path, ...], labels: Int64[ndarray, " N"], measured: list[dict[str, float | int]]
-) -> tuple[pd.DataFrame, Int64[ndarray, " N"], tuple[Check, ...]]:
-    rows = np.arange(len(paths), dtype=np.int64)
-    given, problem = read_latents_file(paths, labels)
+    given: pd.DataFrame | None, measured: pd.DataFrame, origin: str, problem: str
+) -> tuple[pd.DataFrame, Int64[ndarray, " N"], Check]:
     if given is not None:
+        rows = np.arange(len(given), dtype=np.int64)
         groups = given.pop("identity").astype(np.int64).to_numpy() if "identity" in given else rows
         num_identities = len(np.unique(groups))
         repeated = f"{num_identities} shape identities" if num_identities < len(rows) else "no shape repeats"
-        sentence = f"Latents come from {LATENTS_FILE}: {len(given.columns)} of them; {repeated}."
-        return given, groups, (Check(code="data.latents", verdict="pass", sentence=sentence),)
-    frame = pd.DataFrame(measured)
-    undefined = [str(name) for name in frame.columns[frame.isna().any()]]
+        sentence = f"Latents come from {origin}: {len(given.columns)} of them; {repeated}."
+        return given, groups, Check(code="data.latents", verdict="pass", sentence=sentence)
+    undefined = [str(name) for name in measured.columns[measured.isna().any()]]
     sentence = f"Latents were measured from pixels, because {problem}"
     sentence += f"; left out, as some images have fewer than two objects: {', '.join(undefined)}." if undefined else "."
-    return frame.drop(columns=undefined), rows, (Check(code="data.latents", verdict="note", sentence=sentence),)
+    check = Check(code="data.latents", verdict="note", sentence=sentence)
+    return measured.drop(columns=undefined), np.arange(len(measured), dtype=np.int64), check
 
 
-def _check_choice(
-    listing: Listing, title: str, labels: Int64[ndarray, " N"], max_images: int | None, others: list[str]
-) -> Check:
-    zeros, ones = int((labels == 0).sum()), int((labels == 1).sum())
-    drawn = f", drawn from {len(listing.files)}" if max_images is not None and len(labels) < len(listing.files) else ""
-    which = "images that are in no split" if listing.split == "all" else f"the {listing.split} split"
-    sentence = f"{title}: {which}; {zeros} images of class 0 and {ones} of class 1{drawn}."
-    if len(listing.splits) > 1:
-        sentence += f" Other splits there: {', '.join(name for name in listing.splits if name != listing.split)}."
-    if others:
-        sentence += f" Other folders of the same problem were passed over: {', '.join(others)}."
-    imbalanced = max(zeros, ones) > 1.5 * min(zeros, ones)
-    verdict = "warn" if imbalanced else "note" if others or listing.split == "train" else "pass"
-    return Check(code="data.images", verdict=verdict, sentence=sentence)
-
-
-def _check_files(listing: Listing, scan: _Scan, *, num_of_other_classes: int) -> tuple[Check, ...]:
-    checks: list[Check] = []
-    if scan.unusable:
-        named = "; ".join(f"{path.name}: {reason}" for path, reason in scan.unusable[:_NUM_NAMED])
-        more = "; ..." if len(scan.unusable) > _NUM_NAMED else ""
-        sentence = f"{len(scan.unusable)} image files could not be used and were left out ({named}{more})."
-        checks.append(Check(code="data.unusable", verdict="warn", sentence=sentence))
-    if scan.num_blank:
-        share = scan.num_blank / len(scan.files)
-        sentence = f"{scan.num_blank} of {len(scan.files)} images ({share:.1%}) are blank: one constant grey level."
-        if share >= 0.5:
-            sentence += " Nothing that is said about them is about shapes."
-        checks.append(Check(code="data.blank", verdict="fail" if share >= 0.5 else "warn", sentence=sentence))
-    if listing.contradicting:
-        sentence = (
-            f"{len(listing.contradicting)} image files were left out, because their name says another class than "
-            f"their folder (first: {listing.contradicting[0].name})."
+def _describe_convention(found: FoundSet) -> str:
+    """What class 1 means in the source, which is what it means here: in every known format 1 = the rule holds."""
+    if found.problem_number is not None:
+        return (
+            f"Labels are as in the source: class 1 is where the rule of SVRT problem {found.problem_number} holds, "
+            "which is not 'same' in every problem."
         )
-        checks.append(Check(code="data.contradicting", verdict="warn", sentence=sentence))
-    if num_of_other_classes:
-        sentence = f"{num_of_other_classes} images of classes other than 0 and 1 were left out."
-        checks.append(Check(code="data.other_classes", verdict="warn", sentence=sentence))
-    if listing.skipped_links:
-        sentence = (
-            f"{len(listing.skipped_links)} links lead out of the data folder and were not followed "
-            f"(first: {listing.skipped_links[0].name})."
-        )
-        checks.append(Check(code="data.links", verdict="note", sentence=sentence))
-    return tuple(checks)
+    return "Labels are as in the source: class 1 is where the rule holds (same), class 0 where it does not (different)."

@@ -1,0 +1,138 @@
+"""One look at every image: can it be used, is it blank, what are its pixels' digest and its measured latents.
+
+Images are decoded in threads (Pillow and OpenCV work without Python's lock), a few dozen at a time; only what was
+found stays in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int64, UInt64
+from numpy import ndarray
+
+from meta_baseline.cores import count_cores
+from meta_baseline.datasets.images import UnreadableImage
+from meta_baseline.datasets.measured import measure_latents
+from meta_baseline.datasets.sources import ImageSource, Pixels
+
+CHUNK_IMAGES = 64
+_NUM_FOR_SHAPE = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What was found in some images of a source, in the order in which they were asked for.
+
+    Attributes:
+        positions: of the usable images, in their source.
+        digests: equal for equal pixels; 64 bits of SHA-256.
+        is_blank: True for an image of one colour throughout.
+        measured: latents measured from pixels, one row per usable image; no columns when they were not asked for.
+        unusable: positions of the others, and the reason.
+    """
+
+    positions: Int64[ndarray, " N"]
+    digests: UInt64[ndarray, " N"]
+    is_blank: Bool[ndarray, " N"]
+    measured: pd.DataFrame
+    unusable: tuple[tuple[int, str], ...]
+
+    @staticmethod
+    def join(scans: Sequence[Scan]) -> Scan:
+        """Several scans of one source as one, by position."""
+        positions = np.concatenate([np.zeros(0, np.int64), *(scan.positions for scan in scans)])
+        order = np.argsort(positions, kind="stable")
+        tables = [scan.measured for scan in scans if len(scan.measured)]
+        measured = pd.concat(tables, ignore_index=True).iloc[order] if tables else pd.DataFrame(index=range(len(order)))
+        return Scan(
+            positions=positions[order],
+            digests=np.concatenate([np.zeros(0, np.uint64), *(scan.digests for scan in scans)])[order],
+            is_blank=np.concatenate([np.zeros(0, bool), *(scan.is_blank for scan in scans)])[order],
+            measured=measured.reset_index(drop=True),
+            unusable=tuple(sorted(problem for scan in scans for problem in scan.unusable)),
+        )
+
+
+def scan_images(
+    source: ImageSource, positions: Sequence[int] | ndarray, shape: tuple[int, int], *, measure: bool
+) -> Scan:
+    """Look at the images at these positions, in ascending order.
+
+    Args:
+        shape: height and width that images have to have.
+        measure: measure latents as well.
+    """
+    ordered = np.sort(np.asarray(positions, dtype=np.int64))
+    chunks = [ordered[start : start + CHUNK_IMAGES].tolist() for start in range(0, len(ordered), CHUNK_IMAGES)]
+    return Scan.join(list(_map_in_threads(source, chunks, shape, measure)))
+
+
+def find_usual_shape(source: ImageSource, positions: Sequence[int]) -> tuple[int, int]:
+    """Height and width of most of the first readable images; (0, 0) when there is none."""
+    shapes: Counter[tuple[int, int]] = Counter()
+    for start in range(0, len(positions), _NUM_FOR_SHAPE):
+        for image in source.read(positions[start : start + _NUM_FOR_SHAPE]):
+            if not isinstance(image, UnreadableImage) and shapes.total() < _NUM_FOR_SHAPE:
+                shapes[image.shape[0], image.shape[1]] += 1
+        if shapes.total() == _NUM_FOR_SHAPE:
+            break
+    return max(shapes, key=lambda shape: shapes[shape], default=(0, 0))
+
+
+def _map_in_threads(
+    source: ImageSource, chunks: Sequence[list[int]], shape: tuple[int, int], measure: bool
+) -> Iterator[Scan]:
+    workers = min(count_cores(), len(chunks))
+    if workers <= 1:
+        yield from (_look(source, chunk, shape, measure) for chunk in chunks)
+        return
+    waiting: deque[Future[Scan]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(_look, source, chunk, shape, measure))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _look(source: ImageSource, positions: list[int], shape: tuple[int, int], measure: bool) -> Scan:
+    usable: list[int] = []
+    digests: list[int] = []
+    blank: list[bool] = []
+    measured: list[dict[str, float | int]] = []
+    unusable: list[tuple[int, str]] = []
+    for position, image in zip(positions, source.read(positions)):
+        problem = _find_problem(image, shape)
+        if problem or isinstance(image, UnreadableImage):
+            unusable.append((position, problem))
+            continue
+        usable.append(position)
+        digests.append(int.from_bytes(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:8], "little"))
+        blank.append(bool((image == image[0, 0]).all()))
+        if measure:
+            measured.append(measure_latents(image))
+    return Scan(
+        positions=np.array(usable, np.int64),
+        digests=np.array(digests, np.uint64),
+        is_blank=np.array(blank, bool),
+        measured=pd.DataFrame(measured),
+        unusable=tuple(unusable),
+    )
+
+
+def _find_problem(image: Pixels | UnreadableImage, shape: tuple[int, int]) -> str:
+    if isinstance(image, UnreadableImage):
+        return str(image)
+    height, width = image.shape[:2]
+    return "" if (height, width) == shape else f"{width} x {height} px, not {shape[1]} x {shape[0]}"
