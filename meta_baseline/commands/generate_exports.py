@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from meta_baseline.commands.generate_audit import print_audits
 from meta_baseline.commits import (
     commit_prepared,
     hash_file,
@@ -102,6 +103,8 @@ def write_exports(exports: Sequence[Export], options: argparse.Namespace) -> Non
         for stimuli in dict.fromkeys(export.stimuli for export in exports):
             if options.preview:
                 _write_preview(stimuli, folder)
+        if options.audit:
+            print_audits(exports, folder)
 
 
 def _start(export: Export, folder: Path) -> Production:

@@ -69,7 +69,7 @@ class ArraysFile:
         def unpack() -> Iterator[bytes]:
             for chunk in chunks:
                 rows.append({name: values for name, values in chunk.items() if name != _PIXELS})
-                yield zlib.decompress(memoryview(chunk[_PIXELS]))
+                yield zlib.decompress(chunk[_PIXELS].tobytes())
 
         with zipfile.ZipFile(output, "w") as archive:
             _write_array(archive, "images", np.dtype(np.uint8), shape, unpack())

@@ -31,7 +31,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 def deflate(pixels: NDArray[np.uint8]) -> bytes:
     """Pixels as a zlib stream, by run lengths."""
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    return packer.compress(memoryview(np.ascontiguousarray(pixels))) + packer.flush()
+    return packer.compress(pixels.tobytes()) + packer.flush()
 
 
 def _frame(kind: bytes, data: bytes) -> bytes:

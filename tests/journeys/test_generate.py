@@ -135,6 +135,18 @@ def test_a_preview_is_one_sheet_for_each_task(tmp_path: Path):
         assert len(places) == 1
 
 
+@pytest.mark.parametrize("form", ["png", "npz", "h5-episodes"])
+def test_an_audit_says_which_task_is_leaky(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str):
+    size = ("--support-size", 6, "--num-episodes", 30) if form == "h5-episodes" else ("--num-images", 300)
+    options = ("--task", "scrambled", "lines", "--format", form, *size, "--audit")
+    assert run(*options, "--output-dir", tmp_path) == 0
+    scrambled, lines = capsys.readouterr().out.split("\nWhat 300 images of ")[1:]
+    row = next(line.split() for line in scrambled.splitlines() if "num_components" in line)
+    assert row == ["num_components", "0.000", "0.000", "to", "0.000", "0", "leaky"]
+    assert "warn: The classes are leaky" in scrambled
+    assert "leaky" not in lines and "pass: No single feature" in lines
+
+
 def test_a_folder_that_cannot_be_written_is_exit_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").write_text("")
     assert run("--task", "open", "--output-dir", tmp_path / "file" / "out") == 4
