@@ -9,7 +9,7 @@ key, so that an image is the same alone and among others.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -103,12 +103,14 @@ class Figures(ABC):
 
     Attributes:
         num_shape_draws, num_place_draws: how many numbers in [0, 1) ``draw_shapes`` and ``place`` use.
+        second_place: which of the numbers for places say where the second object goes.
         measures_boxes: whether ``draw`` corrects the boxes, so that they say nothing before.
         coloured: whether ``shapes["colour"]`` [N, 3] is the RGB colour of the ink.
     """
 
     num_shape_draws: ClassVar[int]
     num_place_draws: ClassVar[int] = 4
+    second_place: ClassVar[slice] = slice(2, 4)
     measures_boxes: ClassVar[bool] = False
     coloured: bool = False
 
@@ -131,6 +133,10 @@ class Figures(ABC):
     @abstractmethod
     def describe(self, shapes: Shapes, labels: NDArray[np.int64]) -> tuple[dict[str, Column], dict[str, Column]]:
         """Latents of each object [N, 2] and of the image [N], by name."""
+
+    def changes(self) -> Mapping[str, Callable[..., Any] | None]:
+        """What a minimal pair can differ in: a ``minimal_pairs.Change`` by latent, None to move the second object."""
+        return {}
 
     def accepts(self, ink: Ink, layout: Layout, row: int) -> bool:
         """Whether the rule accepts an image that was drawn; asked only where the boxes are not clear of each other."""
@@ -242,7 +248,7 @@ def _are_clear(figures: Figures, boxes: NDArray[np.int64]) -> list[bool]:
         return [False] * len(boxes)
     ends = boxes[:, :, :2] + boxes[:, :, 2:]
     clear = (ends[:, 0] < boxes[:, 1, :2]) | (ends[:, 1] < boxes[:, 0, :2])
-    return [bool(some) for some in clear.any(axis=1)]
+    return (clear[:, 0] | clear[:, 1]).tolist()
 
 
 def _find_identities(figures: Figures, identity_keys: Keys, keys: Keys) -> Shapes:

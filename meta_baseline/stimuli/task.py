@@ -38,7 +38,8 @@ class Task:
         draw_batch: (keys [N], labels [N], identity keys [N] or None) to N images; None where images are drawn one by
             one. An image depends on its own key, label and identity key alone.
         vary: by latent, (rng, label, shapes or None) to two images that differ in this latent and what follows from
-            it, the first with this label; None where the rule throws the attempt away.
+            it, the first with this label; None where the rule throws the attempt away (always, where given shapes leave
+            no room for the change).
         swap: exchanges the two shapes of an identity where the rule treats them alike, so that "same" repeats the
             one as often as the other and neither gives the class away; None where the rule tells them apart.
     """

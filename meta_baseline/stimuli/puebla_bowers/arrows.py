@@ -16,10 +16,12 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.draws import Uniforms, pick
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.minimal_pairs import Change, Draft, draw_other, flip_label
 from meta_baseline.stimuli.puebla_bowers.polygons import enclose
 
 _MIN_SIZE, _MAX_SIZE = 4, 10
@@ -70,6 +72,15 @@ class ArrowFigures(Figures):
         order = [2, 2, 1]
         return shapes | {name: shapes[name][:, order] for name in ("heads", "inverted")}
 
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {
+            "same": _change_heads,
+            "position": None,
+            "rotation": _change_rotation,
+            "size": _change_size,
+        }
+
     def place(
         self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -114,6 +125,22 @@ class ArrowFigures(Figures):
             "inverted_b": inverted[:, :, 1],
         }
         return details, {"arrow_size": shapes["size"], "rotation": shapes["rotation"]}
+
+
+def _change_heads(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    # As published, "same" copies an arrow that "different" does not show; a pair needs one that both show.
+    kept = {name: draft.shapes[name][:, [1, 1, 2]] for name in ("heads", "inverted")}
+    return flip_label(rng, draft.with_shapes(**kept))
+
+
+def _change_rotation(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    rotation = draw_other(rng, 0, _MAX_ROTATION, int(draft.shapes["rotation"][0]))
+    return draft, draft.with_shapes(rotation=np.array([rotation]))
+
+
+def _change_size(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    size = draw_other(rng, _MIN_SIZE, _MAX_SIZE, int(draft.shapes["size"][0]))
+    return draft, draft.with_shapes(size=np.array([size]))
 
 
 def _shown(arrows: Column, labels: NDArray[np.int64]) -> Column:

@@ -10,10 +10,12 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.draws import Uniforms, pick, pick_other
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.minimal_pairs import Change, Draft, flip_label
 from meta_baseline.stimuli.puebla_bowers.polygons import shown
 
 _RADII = np.array((6, 10, 14, 18))
@@ -37,6 +39,10 @@ class CircleFigures(Figures):
     def swap(self, shapes: Shapes) -> Shapes:
         """The same pairs, with "same" repeating the other one."""
         return {"radii": shapes["radii"][:, ::-1]}
+
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {"same": flip_label, "position": None, "size": _change_size}
 
     def place(
         self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
@@ -67,3 +73,13 @@ class CircleFigures(Figures):
         """Both radii of each pair."""
         upper, lower = np.moveaxis(shown(shapes["radii"], labels), -1, 0)
         return {"upper_radius": upper, "lower_radius": lower}, {}
+
+
+def _change_size(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    # Other radii with the larger circle at the same end.
+    low, high = sorted(int(number) for number in np.searchsorted(_RADII, draft.shapes["radii"][0, 0]))
+    pairs = [(a, b) for a in range(len(_RADII)) for b in range(a + 1, len(_RADII)) if (a, b) != (low, high)]
+    chosen = _RADII[list(pairs[int(rng.random() * len(pairs))])]
+    upright = draft.shapes["radii"][0, 0, 0] < draft.shapes["radii"][0, 0, 1]
+    pair = chosen if upright else chosen[::-1]
+    return draft, draft.with_shapes(radii=np.stack([pair, pair[::-1]])[np.newaxis])

@@ -8,16 +8,18 @@ changes the length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.draws import Uniforms, pick, pick_other
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.minimal_pairs import Change, Draft, draw_other, flip_label
 from meta_baseline.stimuli.puebla_bowers.polygons import enclose, shown
 
 _MIN_SIZE, _MAX_SIZE = 10, 24
@@ -72,6 +74,10 @@ class DoubleSquareFigures(OutlineFigures):
         places = 1 + pick(u[:, :4], (126 - 2 * shapes["side"])[:, np.newaxis]).reshape(-1, 2, 2)
         return places, np.ones(len(places), np.bool_)
 
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {"same": flip_label, "position": None, "size": _change_side}
+
     def corners(self, shapes: Shapes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The figure and, for label 0, its mirror image."""
         return _FIGURES[_mirrored(labels)] * shapes["side"][:, np.newaxis, np.newaxis, np.newaxis]
@@ -109,6 +115,10 @@ class RectangleFigures(OutlineFigures):
         """Uniform places from 2 px to 124 px less the side."""
         places = 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - shown(shapes["sides"], labels))
         return places, np.ones(len(places), np.bool_)
+
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {"same": _change_second_rectangle, "position": None, "size": _change_common_side}
 
     def corners(self, shapes: Shapes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Four corners; the far ones lie a side away from the near ones."""
@@ -149,6 +159,10 @@ class StraightLineFigures(OutlineFigures):
         places = half + 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - 2 * half)
         return places, np.ones(len(places), np.bool_)
 
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {"same": flip_label, "position": None, "rotation": _change_angle, "size": _change_length}
+
     def corners(self, shapes: Shapes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Both ends."""
         half, angle = shown(shapes["length"], labels) / 2, shapes["line_angle"][:, np.newaxis] * pi / 180
@@ -162,3 +176,43 @@ class StraightLineFigures(OutlineFigures):
 
 def _mirrored(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([np.zeros_like(labels), 1 - labels], axis=1)
+
+
+def _change_side(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    side = draft.shapes["side"]
+    other = np.array([draw_other(rng, _MIN_SIZE, _MAX_SIZE, int(side[0]))])
+    # A place is a corner; the centre is a side away from it.
+    return draft, replace(draft.with_shapes(side=other), places=draft.places + side[0] - other[0])
+
+
+def _change_second_rectangle(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    first, second = flip_label(rng, draft)
+    return first, _keep_centres(first, second)
+
+
+def _change_common_side(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    sides = draft.shapes["sides"].copy()
+    common = int(np.flatnonzero(sides[0, 0] == sides[0, 1])[0])
+    sides[:, :, common] = _draw_length(rng, sides[0, 0, common])
+    return draft, _keep_centres(draft, draft.with_shapes(sides=sides))
+
+
+def _keep_centres(before: Draft, after: Draft) -> Draft:
+    # Sides differ by multiples of four, so half the difference is a whole number of px.
+    grown = shown(after.shapes["sides"], after.labels) - shown(before.shapes["sides"], before.labels)
+    return replace(after, places=before.places - grown // 2)
+
+
+def _change_length(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    lengths = draft.shapes["length"].copy()
+    lengths[0, draft.shown_second] = _draw_length(rng, *lengths[0].tolist())
+    return draft, draft.with_shapes(length=lengths)
+
+
+def _change_angle(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    taken = int(draft.shapes["line_angle"][0]) // 45
+    return draft, draft.with_shapes(line_angle=_ANGLES[[draw_other(rng, 0, len(_ANGLES) - 1, taken)]])
+
+
+def _draw_length(rng: Generator, *taken: int) -> int:
+    return int(_LENGTHS[draw_other(rng, 0, len(_LENGTHS) - 1, *np.searchsorted(_LENGTHS, taken).tolist())])

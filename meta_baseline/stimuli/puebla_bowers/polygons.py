@@ -8,17 +8,19 @@ then the vertices are put in order round their mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.canvas import CANVAS_SIZE
 from meta_baseline.stimuli.draws import Uniforms, pick, pick_other
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.minimal_pairs import Change, Draft, draw_other, flip_label
 
 _MIN_RADIUS, _MAX_RADIUS = 10, 39
 _MIN_SIDES, _MAX_SIDES = 3, 7
@@ -77,6 +79,42 @@ class PolygonFigures(Figures):
         """The same polygons, with "same" repeating the other one."""
         return shapes | {name: shapes[name][:, ::-1] for name in ("num_sides", "rotation", "noise", "vertices")}
 
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        changes: dict[str, Change | None] = {
+            "same": flip_label,
+            "position": None,
+            "rotation": self._change_rotation,
+            "size": self._change_size,
+            "num_sides": self._change_num_sides,
+        }
+        if self.closed and not self.filled:
+            wide = {1: 1, 2: 3}
+            other = replace(self, line_width=3 - self.line_width)
+            changes["line_width"] = _change_drawing(other, "line_width", wide[self.line_width], wide[other.line_width])
+        if self.closed and self.line_width == 1:
+            other = replace(self, filled=not self.filled)
+            changes["fill"] = _change_drawing(other, "fill", int(self.filled), int(other.filled))
+        if self.coloured:
+            changes["colour"] = _change_colour
+        return changes
+
+    def _change_rotation(self, rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+        return self._change_shown(draft, "rotation", draw_other(rng, 0, 360, _shown_value(draft, "rotation")))
+
+    def _change_num_sides(self, rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+        taken = draft.shapes["num_sides"][0].tolist()
+        return self._change_shown(draft, "num_sides", draw_other(rng, _MIN_SIDES, _MAX_SIDES, *taken))
+
+    def _change_shown(self, draft: Draft, name: str, value: int) -> tuple[Draft, Draft]:
+        values = draft.shapes[name].copy()
+        values[0, draft.shown_second] = value
+        return draft, draft.with_shapes(**self.with_vertices(draft.shapes | {name: values}))
+
+    def _change_size(self, rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+        radius = np.array([draw_other(rng, _MIN_RADIUS, _MAX_RADIUS, int(draft.shapes["radius"][0]))])
+        return draft, draft.with_shapes(**self.with_vertices(draft.shapes | {"radius": radius}))
+
     def place(
         self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -128,6 +166,22 @@ def enclose(points: NDArray[np.integer], grown: int = 0) -> NDArray[np.int64]:
     """Boxes (left, top, width, height) round points [..., M, 2], larger by ``grown`` px on every side."""
     low, high = points.min(axis=-2) - grown, points.max(axis=-2) + grown
     return np.concatenate([low, high - low + 1], axis=-1).astype(np.int64)
+
+
+def _shown_value(draft: Draft, name: str) -> int:
+    return int(draft.shapes[name][0, draft.shown_second])
+
+
+def _change_drawing(other: PolygonFigures, name: str, before: int, after: int) -> Change:
+    # The same corners drawn in another way: a latent that is constant within each task, so both images note it.
+    def change(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+        return replace(draft, noted={name: before}), replace(draft, figures=other, noted={name: after})
+
+    return change
+
+
+def _change_colour(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    return draft, draft.with_shapes(colour=pick(rng.random((1, 3)), 256))
 
 
 def _order_round_mean(vertices: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:

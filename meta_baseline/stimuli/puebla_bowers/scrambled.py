@@ -13,11 +13,13 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, Ink, blank_ink
 from meta_baseline.stimuli.draws import Uniforms, pick
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
+from meta_baseline.stimuli.minimal_pairs import Change, Draft, draw_other, flip_label
 from meta_baseline.stimuli.puebla_bowers.polygons import enclose, shown, turn_points
 
 _MIN_RADIUS, _MAX_RADIUS = 10, 17
@@ -43,6 +45,7 @@ class ScrambledFigures(Figures):
     matched: bool = False
     num_shape_draws: ClassVar[int] = 3 + 4 * _MOST_OFFSETS
     num_place_draws: ClassVar[int] = 7
+    second_place: ClassVar[slice] = slice(5, 7)
     measures_boxes: ClassVar[bool] = True
 
     def draw_shapes(self, u: Uniforms) -> Shapes:
@@ -62,6 +65,16 @@ class ScrambledFigures(Figures):
     def swap(self, shapes: Shapes) -> Shapes | None:
         """The same polygon, with "same" repeating the other cut, where both are cut."""
         return shapes | {"offsets": shapes["offsets"][:, ::-1]} if self.matched else None
+
+    def changes(self) -> dict[str, Change | None]:
+        """What a minimal pair can differ in."""
+        return {
+            "same": flip_label,
+            "position": None,
+            "rotation": _change_rotation,
+            "size": _change_size,
+            "num_sides": _change_num_sides,
+        }
 
     def place(
         self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
@@ -120,6 +133,24 @@ class ScrambledFigures(Figures):
         if not self.matched:
             return {"num_sides": sides, "scrambled": np.stack([np.zeros_like(labels), 1 - labels], axis=1)}, shared
         return {"num_sides": sides, "spread": shown(shapes["offsets"].mean(axis=(2, 3)), labels)}, shared
+
+
+def _change_rotation(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    return draft, draft.with_shapes(rotation=np.array([draw_other(rng, 0, 360, int(draft.shapes["rotation"][0]))]))
+
+
+def _change_num_sides(rng: Generator, draft: Draft) -> tuple[Draft, Draft]:
+    taken = int(draft.shapes["num_sides"][0])
+    return draft, draft.with_shapes(num_sides=np.array([draw_other(rng, _MIN_SIDES, _MAX_SIDES, taken)]))
+
+
+def _change_size(rng: Generator, draft: Draft) -> tuple[Draft, Draft] | None:
+    radius = draw_other(rng, _MIN_RADIUS, _MAX_RADIUS, int(draft.shapes["radius"][0]))
+    furthest = int(draft.shapes["offsets"].max())
+    reach = radius + 1 + furthest
+    if furthest >= (radius + 1) // 2 or draft.places.min() < reach or draft.places.max() + reach > CANVAS_SIZE:
+        return None
+    return draft, draft.with_shapes(radius=np.array([radius]))
 
 
 def _move_apart(ink: Ink, half: int, centre: NDArray[np.int64], offsets: NDArray[np.int64]) -> Ink:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from meta_baseline.stimuli.figures import Figures, draw_batch, draw_one
+from meta_baseline.stimuli.minimal_pairs import describe_variations
 from meta_baseline.stimuli.puebla_bowers.arrows import ArrowFigures
 from meta_baseline.stimuli.puebla_bowers.circles import CircleFigures
 from meta_baseline.stimuli.puebla_bowers.outlines import DoubleSquareFigures, RectangleFigures, StraightLineFigures
@@ -31,6 +32,7 @@ def describe_figures(figures: Figures, **about: Any) -> Task:
         draw_shapes=lambda rng: figures.draw_shapes(rng.random((1, figures.num_shape_draws))),
         compose=lambda rng, label, shapes=None: draw_one(rng, figures, label, shapes),
         draw_batch=partial(draw_batch, figures),
+        vary=describe_variations(figures, figures.changes()),
     )
 
 
