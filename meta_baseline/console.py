@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -72,6 +73,10 @@ def run_guarded(action: Callable[[], int], *, debug: bool = False) -> int:
     except MemoryError as error:
         line = "Out of memory. Use fewer images (--max-images) or a machine with more memory."
         return _report(line, error, 4, debug)
+    except BrokenPipeError:
+        # Whoever reads the output has had enough, as `head` does. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}:
             where = f" ({error.filename})" if error.filename else ""

@@ -66,6 +66,9 @@ def add_parser(subparsers: Any) -> None:
     images.add_argument("--identities", type=int, metavar="K",
                         help="let K shape identities repeat at many places, each equally often in both classes "
                              "(default: one per image)")  # fmt: skip
+    images.add_argument("--minimal-pairs", metavar="LATENT",
+                        help="let images 2p and 2p+1 differ in one latent alone, e.g. same (--list says in which); "
+                             "column pair")  # fmt: skip
     output = parser.add_argument_group("as what, and where")
     output.add_argument("--format", choices=("png", "h5-episodes", "npz"), default="png", metavar="FORMAT",
                         help="png, h5-episodes or npz, see below (default: png)")  # fmt: skip
@@ -111,10 +114,12 @@ def _list_tasks() -> None:
     from meta_baseline.stimuli import TASKS
 
     for task in TASKS.values():
-        say(f"{task.name:<14} {task.rule}")
-        say(f"{'':<14}   class 1: {task.class_1_means}")
+        say(f"{task.name:<18} {task.rule}")
+        say(f"{'':<18}   class 1: {task.class_1_means}")
         for shortcut in task.shortcuts:
-            say(f"{'':<14}   shortcut: {shortcut}")
+            say(f"{'':<18}   shortcut: {shortcut}")
+        if task.vary:
+            say(f"{'':<18}   minimal pairs: {', '.join(task.vary)}")
 
 
 def _sizes(text: str) -> tuple[int, ...]:

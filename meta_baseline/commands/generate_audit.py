@@ -63,7 +63,8 @@ def _read_images(export: Export, path: Path) -> Iterator[_Labelled]:
         from meta_baseline.datasets.images import read_image
 
         for index in range(min(sum(map(len, export.list_chunks())), _MOST_IMAGES)):
-            yield read_image(path / name_image(index)), index % 2
+            label = export.stimuli.label(index)
+            yield read_image(path / name_image(label, index)), label
 
 
 def _read_episodes(path: Path, images_per_episode: int) -> Iterator[_Labelled]:

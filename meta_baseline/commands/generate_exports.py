@@ -32,7 +32,7 @@ from meta_baseline.stimuli.episodes_file import (
 from meta_baseline.stimuli.folder import PngFolder
 from meta_baseline.stimuli.preview import draw_contact_sheet
 from meta_baseline.stimuli.production import Export, Production, produce, start_production
-from meta_baseline.stimuli.stimulus_set import StimulusSet
+from meta_baseline.stimuli.stimulus_set import StimulusSet, check_pairs
 
 _NUM_IMAGES = 2000
 _STIMULI = Path(__file__).parents[1] / "stimuli"
@@ -51,6 +51,7 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
             split=options.split,
             image_size=options.image_size,
             identities=options.identities,
+            varied=options.minimal_pairs,
         )
         for task in tasks
     ]
@@ -58,6 +59,8 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
     if options.format == "h5-episodes":
         if options.num_images is not None:
             raise UsageError("Episodes are counted with --num-episodes, not with --num-images. Leave that out.")
+        if options.minimal_pairs is not None:
+            raise UsageError("Minimal pairs do not come in episodes. Choose --format png or npz.")
         support_sizes = options.support_size or SUPPORT_SIZES
         query_size = QUERY_SIZE if options.query_size is None else options.query_size
         num_episodes = NUM_EPISODES[options.split] if options.num_episodes is None else options.num_episodes
@@ -73,6 +76,8 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
             raise UsageError(f"--{name.replace('_', '-')} is for episodes. Add --format h5-episodes, or leave it out.")
     num_images = _NUM_IMAGES if options.num_images is None else options.num_images
     check_options(num_images=num_images, **common)
+    for one in sets:
+        check_pairs(one, num_images)
     form = PngFolder if options.format == "png" else ArraysFile
     return tuple(form(stimuli=one, num_images=num_images) for one in sets)
 
@@ -143,9 +148,9 @@ def _announce_compilation(productions: Sequence[Production]) -> None:
 def _write_preview(stimuli: StimulusSet, folder: Path) -> None:
     buffer = io.BytesIO()
     draw_contact_sheet(stimuli).save(buffer, format="PNG")
-    path = folder / f"{stimuli.task}_{stimuli.split}_preview.png"
+    path = folder / f"{stimuli.name}_{stimuli.split}_preview.png"
     write_atomic(path, buffer.getvalue())
-    say(f"Contact sheet of {stimuli.task}: {path}")
+    say(f"Contact sheet of {stimuli.name}: {path}")
 
 
 def _check_free(target: Path, *, overwrite: bool) -> None:

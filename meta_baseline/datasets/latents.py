@@ -17,7 +17,7 @@ from meta_baseline.datasets.sources import OpenedSet
 from meta_baseline.stimuli.folder import LATENTS_FILE
 
 _MAX_BYTES = 256 * 2**20
-_NOT_LATENTS = ("file", "label", "seed", "index")
+_NOT_LATENTS = ("file", "label", "seed", "index", "pair")
 _KEYS = ("identity", "seed", "index")
 
 

@@ -16,7 +16,7 @@ from meta_baseline.stimuli.folder import slice_range
 from meta_baseline.stimuli.generation import CHUNK_SIZE
 from meta_baseline.stimuli.png import deflate
 from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.stimulus_set import KEYS, Columns, StimulusSet, join_columns
+from meta_baseline.stimuli.stimulus_set import KEYS, PAIR, Columns, StimulusSet, join_columns
 
 _PIXELS = "deflated_pixels"
 _COMPRESSION = 1
@@ -29,6 +29,7 @@ class ArraysFile:
     images: uint8 [N, H, W] or, for coloured tasks, [N, H, W, 3]; white 255.
     labels: int64 [N]; 1 where the rule holds.
     identity, index: int64 [N]; with task, seed and split, scalars, they make an image again.
+    pair: int64 [N], of minimal pairs alone; what they differ in is ``varied``.
     latent_<name>: [N]; positions and sizes in px of the 128 px canvas whatever the image size.
     """
 
@@ -40,12 +41,12 @@ class ArraysFile:
     @property
     def target(self) -> Path:
         """Where it lies in the output folder."""
-        return Path(f"{self.stimuli.task}_{self.stimuli.split}.npz")
+        return Path(f"{self.stimuli.name}_{self.stimuli.split}.npz")
 
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return f"{self.num_images} images of {self.stimuli.task}, half of each class, with their latents"
+        return f"{self.num_images} images of {self.stimuli.name}, half of each class, with their latents"
 
     def list_chunks(self) -> list[range]:
         """Image numbers in slices."""
@@ -83,8 +84,11 @@ class ArraysFile:
         yield "seed", np.array(self.stimuli.seed)
         yield "split", np.array(self.stimuli.split)
         yield "task", np.array(self.stimuli.task)
+        if self.stimuli.varied is not None:
+            yield PAIR, columns[PAIR]
+            yield "varied", np.array(self.stimuli.varied)
         for name, values in columns.items():
-            if name not in KEYS:
+            if name not in (*KEYS, PAIR):
                 yield f"latent_{name}", values
 
 

@@ -39,12 +39,13 @@ class PngFolder:
     @property
     def target(self) -> Path:
         """Where it lies in the output folder."""
-        return Path(name_folder(get_task(self.stimuli.task))) / self.stimuli.split
+        pairs = self.stimuli.name.removeprefix(self.stimuli.task)
+        return Path(name_folder(get_task(self.stimuli.task)) + pairs) / self.stimuli.split
 
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return f"{self.num_images} images of {self.stimuli.task}, half of each class, with {LATENTS_FILE}"
+        return f"{self.num_images} images of {self.stimuli.name}, half of each class, with {LATENTS_FILE}"
 
     def list_chunks(self) -> list[range]:
         """Image numbers in slices."""
@@ -54,19 +55,22 @@ class PngFolder:
         """Write the images of a slice and give back its rows, with a digest of the files."""
         output.mkdir(parents=True, exist_ok=True)
         images, columns = self.stimuli.draw(chunk)
-        paths = [output / name_image(index) for index in chunk]
+        paths = self._list_paths(chunk, output)
         for path, image in zip(paths, images):
             path.write_bytes(encode_png(image))
         return columns | {_DIGEST: np.array(digest_files(paths))}
 
     def is_whole(self, chunk: range, columns: Columns, output: Path) -> bool:
         """Whether the files of a slice are still those that were written."""
-        return digest_files([output / name_image(index) for index in chunk]) == str(columns[_DIGEST])
+        return digest_files(self._list_paths(chunk, output)) == str(columns[_DIGEST])
 
     def assemble(self, chunks: Iterable[Columns], output: Path) -> None:
         """Write the table."""
         rows = [{name: values for name, values in chunk.items() if name != _DIGEST} for chunk in chunks]
         _write_table(join_columns(rows), output)
+
+    def _list_paths(self, chunk: range, folder: Path) -> list[Path]:
+        return [folder / name_image(self.stimuli.label(index), index) for index in chunk]
 
 
 def name_folder(task: Task) -> str:
@@ -75,9 +79,9 @@ def name_folder(task: Task) -> str:
     return f"results_{task.name}" if number is None else f"results_problem_{number}"
 
 
-def name_image(index: int) -> str:
+def name_image(label: int, index: int) -> str:
     """``sample_<class>_<index>.png``, the index with at least four digits."""
-    return f"sample_{index % 2}_{index:04d}.png"
+    return f"sample_{label}_{index:04d}.png"
 
 
 def slice_range(number: int, size: int) -> list[range]:
@@ -124,7 +128,7 @@ def _make_rows(export: PngFolder, folder: Path, chunk: range) -> Columns:
 
 
 def _write_table(columns: Columns, folder: Path) -> pd.DataFrame:
-    files = [name_image(index) for index in columns["index"].tolist()]
+    files = [name_image(*key) for key in zip(columns["label"].tolist(), columns["index"].tolist())]
     table = pd.DataFrame({"file": files, **columns})
     table.to_csv(folder / LATENTS_FILE, index=False, float_format="%.6g", lineterminator="\n")
     return table

@@ -29,30 +29,45 @@ def draw_contact_sheet(stimuli: StimulusSet) -> Image.Image:
         about += _wrap(f"Known shortcut: {shortcut}")
     line = _TEXT_SIZE + 5
     head = _MARGIN + _TITLE_SIZE + 10 + line * len(about)
-    block = 2 * line + _ROWS * (CANVAS_SIZE + _CAPTION)
-    sheet = Image.new("RGB", (_WIDTH, head + 2 * block + _MARGIN), _PAPER)
+    blocks = _list_blocks(stimuli)
+    sheet = Image.new("RGB", (_WIDTH, head + sum(2 * line + _height(rows) for _, rows in blocks) + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     source = f"{stimuli.split} split, seed {stimuli.seed}"
-    pen.text((_MARGIN, _MARGIN), f"{task.name} ({source})", _INK, ImageFont.load_default(_TITLE_SIZE))
+    pen.text((_MARGIN, _MARGIN), f"{stimuli.name} ({source})", _INK, ImageFont.load_default(_TITLE_SIZE))
     text = ImageFont.load_default(_TEXT_SIZE)
     for number, words in enumerate(about):
         pen.text((_MARGIN, _MARGIN + _TITLE_SIZE + 10 + number * line), words, _INK, text)
-    for label, top in ((1, head), (0, head + block)):
-        pen.text((_MARGIN, top + line // 2), f"class {label}", _INK, text)
-        _draw_class(sheet, pen, stimuli, label, top + 2 * line)
+    top = head
+    for title, indices in blocks:
+        pen.text((_MARGIN, top + line // 2), title, _INK, text)
+        _draw_block(sheet, pen, stimuli, indices, top + 2 * line)
+        top += 2 * line + _height(indices)
     return sheet
 
 
-def _draw_class(sheet: Image.Image, pen: ImageDraw.ImageDraw, stimuli: StimulusSet, label: int, top: int) -> None:
-    indices = range(label, 2 * _COLUMNS * _ROWS, 2)
+def _list_blocks(stimuli: StimulusSet) -> list[tuple[str, range]]:
+    if stimuli.varied is not None:
+        return [(f"minimal pairs, side by side: they differ in {stimuli.varied}", range(2 * _COLUMNS * _ROWS))]
+    return [(f"class {label}", range(label, 2 * _COLUMNS * _ROWS, 2)) for label in (1, 0)]
+
+
+def _height(indices: range) -> int:
+    return len(indices) // _COLUMNS * (CANVAS_SIZE + _CAPTION)
+
+
+def _draw_block(sheet: Image.Image, pen: ImageDraw.ImageDraw, stimuli: StimulusSet, indices: range, top: int) -> None:
     images, columns = stimuli.draw(indices)
     font = ImageFont.load_default(_CAPTION_SIZE)
-    for place, (image, index, identity) in enumerate(zip(images, indices, columns["identity"].tolist())):
+    for place, (image, index) in enumerate(zip(images, indices)):
         row, column = divmod(place, _COLUMNS)
         left, upper = _MARGIN + column * (CANVAS_SIZE + _GAP), top + row * (CANVAS_SIZE + _CAPTION)
         pen.rectangle((left - 1, upper - 1, left + CANVAS_SIZE, upper + CANVAS_SIZE), outline=_FRAME)
         sheet.paste(_enlarge(image), (left, upper))
-        caption = f"{index}" if stimuli.identities is None else f"{index}, identity {identity}"
+        caption = f"{index}"
+        if stimuli.varied is not None:
+            caption += f", pair {index // 2}, class {columns['label'][place]}"
+        elif stimuli.identities is not None:
+            caption += f", identity {columns['identity'][place]}"
         pen.text((left, upper + CANVAS_SIZE + 1), caption, _PALE, font)
 
 

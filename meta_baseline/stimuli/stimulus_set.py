@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meta_baseline.errors import UsageError
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
 from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, draw_images, generate_image
 from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.scene import Latents
+from meta_baseline.stimuli.scene import Latents, Scene, read_latents
 
 KEYS = ("label", "identity", "seed", "index")
 """What comes before the latents in the row of an image: with the split, all that makes it again."""
+PAIR = "pair"
 
-_ORDER_STREAM = 2
+_ORDER_STREAM, _PAIR_STREAM = 2, 3
 
 Columns = dict[str, NDArray[Any]]
 
@@ -31,6 +33,9 @@ class StimulusSet:
         task: name of the task.
         seed, split, identities: as in ``generate_dataset``.
         image_size: side in px.
+        varied: latent in which the images 2p and 2p + 1 differ, pair p, and nothing else does but what follows from
+            it; None where images have nothing to do with each other. Where the latent is "same", a pair has an image
+            of either class; otherwise both are of class p % 2. The identity of both is p.
     """
 
     task: str
@@ -38,37 +43,91 @@ class StimulusSet:
     split: Split = "test"
     image_size: int = CANVAS_SIZE
     identities: int | None = None
+    varied: str | None = None
 
-    def draw(self, indices: Iterable[int]) -> tuple[NDArray[np.uint8], Columns]:
+    @property
+    def name(self) -> str:
+        """The task and, of minimal pairs, what they differ in."""
+        return self.task if self.varied is None else f"{self.task}_pairs_{self.varied}"
+
+    def label(self, index: int) -> int:
+        """The class of an image."""
+        return index % 2 if self.varied in (None, "same") else index // 2 % 2
+
+    def draw(self, indices: Sequence[int]) -> tuple[NDArray[np.uint8], Columns]:
         """Images of these numbers.
 
         Returns:
-            uint8 [N, H, W] or, for coloured tasks, [N, H, W, 3]; and the columns of their table, [N] each: KEYS, then
-            the latents (px of the 128 px canvas whatever the image size).
+            uint8 [N, H, W] or, for coloured tasks, [N, H, W, 3]; and the columns of their table, [N] each: KEYS, of
+            pairs PAIR, then the latents (px of the 128 px canvas whatever the image size).
         """
         task = get_task(self.task)
-        if task.draw_batch is not None:
-            numbers = np.fromiter(indices, np.int64)
-            shown = None if self.identities is None else (numbers // 2) % self.identities
-            batch = draw_images(task, numbers % 2, numbers, self.seed, shown, split=self.split)
-            seeds, identities = np.full(len(numbers), self.seed), numbers if shown is None else shown
-            columns = dict(zip(KEYS, (numbers % 2, identities, seeds, numbers))) | batch.latents()
-            return np.stack([shrink(image, self.image_size) for image in batch.images]), columns
-        images: list[NDArray[np.uint8]] = []
-        rows: list[Latents] = []
-        for index in indices:
-            label, identity = index % 2, assign_identity(index, self.identities)
-            stimulus = generate_image(task, label, self.seed, index, identity, split=self.split)
-            images.append(shrink(stimulus.image, self.image_size))
-            keys: Latents = {"label": label, "identity": stimulus.identity, "seed": self.seed, "index": index}
-            rows.append(keys | stimulus.latents)
-        frame = pd.DataFrame(rows)
-        return np.stack(images), {str(name): frame[name].to_numpy() for name in frame}
+        numbers = np.array(indices)
+        keys: Columns = {
+            "label": np.array([self.label(index) for index in indices]),
+            "identity": np.array([self._identity(index) for index in indices]),
+            "seed": np.full(len(indices), self.seed),
+            "index": numbers,
+        }
+        if self.varied is None and task.draw_batch is not None:
+            identities = None if self.identities is None else keys["identity"]
+            batch = draw_images(task, keys["label"], numbers, self.seed, identities, split=self.split)
+            images, latents = batch.images, batch.latents()
+        else:
+            images, rows = zip(*(self._draw_one(index) for index in indices))
+            frame = pd.DataFrame(rows)
+            latents = {str(name): frame[name].to_numpy() for name in frame}
+        pairs: Columns = {} if self.varied is None else {PAIR: numbers // 2}
+        return np.stack([shrink(image, self.image_size) for image in images]), keys | pairs | latents
 
     def shuffling_generator(self, *numbers: int) -> np.random.Generator:
         """A generator for an order of these images, keyed by numbers of the caller's."""
-        key = (SPLITS.index(self.split), get_task(self.task).code, _ORDER_STREAM, *numbers)
+        return self._generator(_ORDER_STREAM, *numbers)
+
+    def _draw_one(self, index: int) -> tuple[NDArray[np.uint8], Latents]:
+        label = self.label(index)
+        if self.varied is not None:
+            scene = self._draw_pair(index // 2)[index % 2]
+            return scene.image, read_latents(scene, label)
+        identity = assign_identity(index, self.identities)
+        stimulus = generate_image(self.task, label, self.seed, index, identity, split=self.split)
+        return stimulus.image, stimulus.latents
+
+    def _draw_pair(self, pair: int) -> tuple[Scene, Scene]:
+        vary = get_task(self.task).vary[self.varied or ""]
+        rng = self._generator(_PAIR_STREAM, pair)
+        while True:
+            scenes = vary(rng, self.label(2 * pair), None)
+            if scenes is not None:
+                return scenes
+
+    def _identity(self, index: int) -> int:
+        if self.varied is not None:
+            return index // 2
+        identity = assign_identity(index, self.identities)
+        return index if identity is None else identity
+
+    def _generator(self, *numbers: int) -> np.random.Generator:
+        key = (SPLITS.index(self.split), get_task(self.task).code, *numbers)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
+
+
+def check_pairs(stimuli: StimulusSet, num_images: int) -> None:
+    """Refuse minimal pairs that the task does not have, or that cannot be balanced.
+
+    Raises:
+        UsageError: naming the latents in which pairs of this task can differ.
+    """
+    if stimuli.varied is None:
+        return
+    possible = tuple(get_task(stimuli.task).vary)
+    if stimuli.varied not in possible:
+        known = f"Choose one of: {', '.join(possible)}" if possible else "This task has no minimal pairs"
+        raise UsageError(f"No pairs of {stimuli.task} differ in {stimuli.varied!r} alone. {known}.")
+    if stimuli.identities is not None:
+        raise UsageError("Every minimal pair is a shape identity of its own. Leave --identities out.")
+    if stimuli.varied != "same" and num_images % 4:
+        raise UsageError(f"Cannot balance pairs of one class each over {num_images} images. Choose a multiple of 4.")
 
 
 def join_columns(chunks: Iterable[Columns]) -> Columns:

@@ -86,6 +86,10 @@ def test_other_stimuli_are_kept_unless_they_may_be_moved_aside(tmp_path: Path, c
         (("--task", "open", "--image-size", 999), 2, "images of 999 px"),
         (("--task", "open", "--identities", 0), 2, "0 identities"),
         (("--task", "open", "--workers", 0), 2, "0 workers"),
+        (("--task", "lines", "--minimal-pairs", "rotation"), 2, "differ in 'rotation' alone. Choose one of: same"),
+        (("--task", "lines", "--minimal-pairs", "size", "--num-images", 6), 2, "multiple of 4"),
+        (("--task", "lines", "--minimal-pairs", "size", "--identities", 2), 2, "Leave --identities out"),
+        (("--task", "lines", "--minimal-pairs", "size", "--format", "h5-episodes"), 2, "do not come in episodes"),
         (("--task", "open", "--support-size", "4"), 2, "--support-size is for episodes"),
         (("--task", "open", "--format", "h5-episodes", "--num-images", 4), 2, "--num-episodes, not with --num-images"),
         (("--task", "open", "--format", "h5-episodes", "--support-size", "4,5"), 2, "Cannot balance 5 images"),
@@ -145,6 +149,42 @@ def test_an_audit_says_which_task_is_leaky(tmp_path: Path, capsys: pytest.Captur
     assert row == ["num_components", "0.000", "0.000", "to", "0.000", "0", "leaky"]
     assert "warn: The classes are leaky" in scrambled
     assert "leaky" not in lines and "pass: No single feature" in lines
+
+
+def test_minimal_pairs_lie_side_by_side_and_differ_in_their_latent_alone(tmp_path: Path):
+    options = ("--minimal-pairs", "same", "--num-images", 40, "--output-dir", tmp_path)
+    assert run("--task", "irregular", *options) == 0
+    folder = tmp_path / "results_irregular_pairs_same" / "test"
+    table = pd.read_csv(folder / "latents.csv")
+    assert table["pair"].tolist() == table["identity"].tolist() == [index // 2 for index in range(40)]
+    assert table["same"].tolist() == table["label"].tolist() == [0, 1] * 20
+    for first, second in zip(table.iloc[::2].to_dict("records"), table.iloc[1::2].to_dict("records")):
+        images = []
+        for row in (first, second):
+            with Image.open(folder / row["file"]) as image:
+                images.append(np.asarray(image)[..., 0] == 0)
+        # What one object keeps is more than chance would: the box of one is the same in both images.
+        kept = [all(first[f"{name}{n}"] == second[f"{name}{n}"] for name in ("x", "y", "size")) for n in (1, 2)]
+        assert any(kept) and (images[0] != images[1]).any()
+    stimuli = read_stimuli(tmp_path)
+    assert "pair" not in stimuli.latents and len(np.unique(stimuli.groups)) == 20
+
+
+def test_pairs_of_another_latent_have_one_class_and_are_made_in_any_format(tmp_path: Path):
+    options = ("--minimal-pairs", "rotation", "--num-images", 40, "--preview", "--output-dir", tmp_path)
+    assert run("--task", "irregular", *options) == 0
+    assert run("--task", "irregular", *options, "--format", "npz") == 0
+    table = pd.read_csv(tmp_path / "results_irregular_pairs_rotation" / "test" / "latents.csv")
+    with np.load(tmp_path / "irregular_pairs_rotation_test.npz") as archive:
+        np.testing.assert_array_equal(archive["pair"], table["pair"])
+        np.testing.assert_array_equal(archive["labels"], table["label"])
+        assert archive["varied"] == "rotation" and "latent_pair" not in archive
+    assert table["label"].tolist() == [0, 0, 1, 1] * 10
+    same_sides = table["num_sides1"][::2].to_numpy() == table["num_sides1"][1::2].to_numpy()
+    turned = table["rotation1"][::2].to_numpy() != table["rotation1"][1::2].to_numpy()
+    turned |= table["rotation2"][::2].to_numpy() != table["rotation2"][1::2].to_numpy()
+    assert same_sides.all() and turned.all()
+    assert (tmp_path / "irregular_pairs_rotation_test_preview.png").is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_exit_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

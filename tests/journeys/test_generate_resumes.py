@@ -86,3 +86,12 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path):
     before = len(list(chunks.iterdir()))
     time.sleep(1.5)
     assert len(list(chunks.iterdir())) == before
+
+
+def test_a_reader_that_stops_listening_is_no_bug():
+    process = subprocess.Popen([*COMMAND, "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
