@@ -10,6 +10,7 @@ Only NumPy and h5py are imported, so that it starts in a fraction of a second.
 from __future__ import annotations
 
 import bisect
+import codecs
 import json
 import re
 import resource
@@ -76,6 +77,7 @@ def main(arguments: list[str]) -> None:
     _limit(resource.RLIMIT_FSIZE, 0)
     try:
         file = h5py.File(arguments[1], "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES, rdcc_nslots=20011)
+        _import_late_parts()
         _limit(resource.RLIMIT_NOFILE, 0)
         layout, blocks = find_blocks(file)
     except Refused as refusal:
@@ -291,6 +293,17 @@ def _in_one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"it needs more than {MAX_MEMORY // 2**30} GiB of memory"
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _import_late_parts() -> None:
+    """Python and NumPy import some of themselves at first use, which needs files."""
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        "".encode(encoding)
+        b"".decode(encoding)
+        codecs.lookup(encoding)
+    for kind in ("S1", "U1", "f4", [("x", "i4")]):
+        str(np.dtype(kind))
+        repr(np.zeros(1, kind))
 
 
 def _limit(kind: int, value: int) -> None:
