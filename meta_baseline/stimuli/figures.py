@@ -119,8 +119,8 @@ class Figures(ABC):
         """Shapes of both classes."""
 
     @abstractmethod
-    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> tuple[NDArray[np.int64], Column]:
-        """Places [N, 2, 2], and whether the rule lets them stand [N]."""
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
+        """Places [N, 2, 2] of both objects."""
 
     @abstractmethod
     def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
@@ -141,6 +141,10 @@ class Figures(ABC):
     def accepts(self, ink: Ink, layout: Layout, row: int) -> bool:
         """Whether the rule accepts an image that was drawn; asked only where the boxes are not clear of each other."""
         return has_two_outlines(ink)
+
+    def permits(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the rule lets these shapes and places stand [N], as far as it can be told before drawing."""
+        return np.ones(len(labels), np.bool_)
 
     def swap(self, shapes: Shapes) -> Shapes | None:
         """The same shapes with "same" repeating the other one; None where the rule does not treat them alike."""
@@ -213,12 +217,13 @@ def _attempt(
     canvases: NDArray[np.uint8],
     images: NDArray[np.intp],
 ) -> tuple[Layout, NDArray[np.bool_]]:
-    places, possible = figures.place(shapes, labels, u[:, figures.num_shape_draws :])
+    places = figures.place(shapes, labels, u[:, figures.num_shape_draws :])
+    permitted = figures.permits(shapes, labels, places)
     layout = figures.lay_out(shapes, labels, places)
     accepted = np.zeros(len(images), np.bool_)
     done = -1
     clear = _are_clear(figures, layout.boxes)
-    for row, (image, worth) in enumerate(zip(images.tolist(), possible.tolist())):
+    for row, (image, worth) in enumerate(zip(images.tolist(), permitted.tolist())):
         if not worth or image == done:
             continue
         canvas = canvases[image]

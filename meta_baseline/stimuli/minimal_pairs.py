@@ -66,24 +66,21 @@ def vary_figures(
     u = rng.random((1, figures.num_shape_draws + figures.num_place_draws))
     shapes = figures.draw_shapes(u) if shapes is None else shapes
     labels, where = np.array([label]), u[:, figures.num_shape_draws :]
-    places, possible = figures.place(shapes, labels, where)
+    places = figures.place(shapes, labels, where)
     draft = Draft(figures, shapes, labels, places, {})
     if change is None:
         where = where.copy()
         where[:, figures.second_place] = rng.random(where[:, figures.second_place].shape)
-        moved = figures.place(shapes, labels, where)[0]
+        moved = figures.place(shapes, labels, where)
         pair = (draft, replace(draft, places=np.stack([places[:, 0], moved[:, 1]], axis=1)))
     else:
         pair = change(rng, draft)
-    if pair is None or not possible[0]:
+    if pair is None:
         return None
-    before, after = pair
-    if not figures.place(after.shapes, after.labels, where)[1][0]:
-        return None
-    first, second = _draw(before), _draw(after)
+    first, second = (_draw(draft) for draft in pair)
     if first is None or second is None or not _is_pair(first, second):
         return None
-    return _as_scene(first, before), _as_scene(second, after)
+    return _as_scene(first, pair[0]), _as_scene(second, pair[1])
 
 
 def describe_variations(figures: Figures, changes: Mapping[str, Change | None]) -> dict[str, Variation]:
@@ -103,6 +100,8 @@ def draw_other(rng: Generator, low: int, high: int, *taken: int) -> int:
 
 
 def _draw(draft: Draft) -> Batch | None:
+    if not draft.figures.permits(draft.shapes, draft.labels, draft.places)[0]:
+        return None
     layout: Layout = draft.figures.lay_out(draft.shapes, draft.labels, draft.places)
     ends = layout.boxes[:, :, :2] + layout.boxes[:, :, 2:]
     if layout.boxes[:, :, :2].min() < 0 or ends.max() > CANVAS_SIZE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meta_baseline.errors import UsageError
+from meta_baseline.stimuli.psvrt.tasks import TASKS as PSVRT
 from meta_baseline.stimuli.puebla_bowers.tasks import TASKS as PUEBLA_BOWERS
 from meta_baseline.stimuli.svrt.problems import NUM_PROBLEMS, PROBLEMS, describe_problem_1
 from meta_baseline.stimuli.task import Task
@@ -10,7 +11,7 @@ from meta_baseline.stimuli.task import Task
 __all__ = ["PROBLEMS", "TASKS", "get_problem", "get_task"]
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (*PUEBLA_BOWERS, *PROBLEMS.values(), describe_problem_1("original", 1))
+    task.name: task for task in (*PUEBLA_BOWERS, *PSVRT, *PROBLEMS.values(), describe_problem_1("original", 1))
 }
 """By name; an SVRT problem is ``svrt<number>``, and ``original`` is its problem 1 as a task of Puebla & Bowers."""
 

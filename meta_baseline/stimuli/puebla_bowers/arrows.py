@@ -81,13 +81,14 @@ class ArrowFigures(Figures):
             "size": _change_size,
         }
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Uniform places that differ in x and in y."""
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
+        """Uniform places."""
         margin = (4 * shapes["size"])[:, np.newaxis]
-        places = (margin + pick(u[:, :4], 127 - 2 * margin)).reshape(-1, 2, 2)
-        return places, (places[:, 0] != places[:, 1]).all(axis=1)
+        return (margin + pick(u[:, :4], 127 - 2 * margin)).reshape(-1, 2, 2)
+
+    def permits(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Places that differ in x and in y."""
+        return (places[:, 0] != places[:, 1]).all(axis=1)
 
     def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
         """Three strokes per object: the shaft and both heads; the shaft again in place of a head that is absent."""

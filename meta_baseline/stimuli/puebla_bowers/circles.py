@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from meta_baseline.stimuli.canvas import CANVAS_SIZE
 from meta_baseline.stimuli.draws import Uniforms, pick, pick_other
 from meta_baseline.stimuli.figures import Column, Figures, Layout, Shapes
 from meta_baseline.stimuli.minimal_pairs import Change, Draft, flip_label
@@ -44,14 +45,11 @@ class CircleFigures(Figures):
         """What a minimal pair can differ in."""
         return {"same": flip_label, "position": None, "size": _change_size}
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """Uniform places that keep two pixels from the edges."""
         radii = shapes["radii"][:, 0]
         margin = 2 + np.stack([radii.max(axis=1), radii.sum(axis=1)], axis=1)[:, np.newaxis]
-        places = margin + pick(u[:, :4].reshape(-1, 2, 2), 128 - 2 * margin)
-        return places, np.ones(len(places), np.bool_)
+        return margin + pick(u[:, :4].reshape(-1, 2, 2), CANVAS_SIZE - 2 * margin)
 
     def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
         """One stroke per circle: its centre, then its radius twice."""

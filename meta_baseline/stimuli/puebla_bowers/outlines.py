@@ -67,12 +67,9 @@ class DoubleSquareFigures(OutlineFigures):
         """Side of the squares in px, 10 to 24."""
         return {"side": _MIN_SIZE + pick(u[:, 0], _MAX_SIZE - _MIN_SIZE + 1)}
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """Uniform places, one pixel inside the sheet at least."""
-        places = 1 + pick(u[:, :4], (126 - 2 * shapes["side"])[:, np.newaxis]).reshape(-1, 2, 2)
-        return places, np.ones(len(places), np.bool_)
+        return 1 + pick(u[:, :4], (126 - 2 * shapes["side"])[:, np.newaxis]).reshape(-1, 2, 2)
 
     def changes(self) -> dict[str, Change | None]:
         """What a minimal pair can differ in."""
@@ -109,12 +106,9 @@ class RectangleFigures(OutlineFigures):
         """The same rectangles, with "same" repeating the other one."""
         return {"sides": shapes["sides"][:, ::-1]}
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """Uniform places from 2 px to 124 px less the side."""
-        places = 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - shown(shapes["sides"], labels))
-        return places, np.ones(len(places), np.bool_)
+        return 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - shown(shapes["sides"], labels))
 
     def changes(self) -> dict[str, Change | None]:
         """What a minimal pair can differ in."""
@@ -151,13 +145,10 @@ class StraightLineFigures(OutlineFigures):
         """The same lines, with "same" repeating the other one."""
         return shapes | {"length": shapes["length"][:, ::-1]}
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """Uniform centres that keep half of the length and two pixels from the edges."""
         half = shown(shapes["length"], labels)[:, :, np.newaxis] // 2
-        places = half + 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - 2 * half)
-        return places, np.ones(len(places), np.bool_)
+        return half + 2 + pick(u[:, :4].reshape(-1, 2, 2), 123 - 2 * half)
 
     def changes(self) -> dict[str, Change | None]:
         """What a minimal pair can differ in."""

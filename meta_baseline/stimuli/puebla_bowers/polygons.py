@@ -115,15 +115,16 @@ class PolygonFigures(Figures):
         radius = np.array([draw_other(rng, _MIN_RADIUS, _MAX_RADIUS, int(draft.shapes["radius"][0]))])
         return draft, draft.with_shapes(**self.with_vertices(draft.shapes | {"radius": radius}))
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """Uniform places that keep a margin of the radius and a half."""
         margin = (shapes["radius"] + shapes["radius"] // 2)[:, np.newaxis]
-        places = (margin + pick(u[:, :4], CANVAS_SIZE - 2 * margin)).reshape(-1, 2, 2)
+        return (margin + pick(u[:, :4], CANVAS_SIZE - 2 * margin)).reshape(-1, 2, 2)
+
+    def permits(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Colours that can be told from paper."""
         if not self.coloured:
-            return places, np.ones(len(places), np.bool_)
-        return places, ~_are_as_light_as_paper(shapes["colour"])
+            return np.ones(len(labels), np.bool_)
+        return ~_are_as_light_as_paper(shapes["colour"])
 
     def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
         """One stroke per object."""

@@ -76,9 +76,7 @@ class ScrambledFigures(Figures):
             "num_sides": _change_num_sides,
         }
 
-    def place(
-        self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def place(self, shapes: Shapes, labels: NDArray[np.int64], u: Uniforms) -> NDArray[np.int64]:
         """The first in a random quadrant of the sheet, the second opposite it along one axis."""
         # The published margin is a pixel short for the pieces of an odd radius, but there the first is never cut.
         margin = (shapes["radius"] + (shapes["radius"] + self.matched) // 2)[:, np.newaxis]
@@ -87,9 +85,12 @@ class ScrambledFigures(Figures):
         second = (_FIRST_NEAR + pick(u[:, 6], _LAST_FAR - _FIRST_NEAR + 1))[:, np.newaxis].repeat(2, axis=1)
         start = np.where(first[rows, opposite] > _HALF, _FIRST_NEAR, _FIRST_FAR)
         second[rows, opposite] = start + pick(u[:, 5], _LAST_NEAR - _FIRST_NEAR + 1)
-        offsets = shapes["offsets"]
-        differ = (offsets[:, 0] != offsets[:, 1]).any(axis=(1, 2))
-        return np.stack([first, second], axis=1), differ if self.matched else np.ones(len(u), np.bool_)
+        return np.stack([first, second], axis=1)
+
+    def permits(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Two cuts that differ, where both are needed."""
+        differ = (shapes["offsets"][:, 0] != shapes["offsets"][:, 1]).any(axis=(1, 2))
+        return differ if self.matched else np.ones(len(labels), np.bool_)
 
     def lay_out(self, shapes: Shapes, labels: NDArray[np.int64], places: NDArray[np.int64]) -> Layout:
         """One stroke per object: the whole polygon; its box is that of the whole until it is cut."""

@@ -5,11 +5,7 @@ The matched tasks are our own: controls for published tasks that can be solved w
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
-from meta_baseline.stimuli.figures import Figures, draw_batch, draw_one
-from meta_baseline.stimuli.minimal_pairs import describe_variations
+from meta_baseline.stimuli.figure_tasks import describe_figures
 from meta_baseline.stimuli.puebla_bowers.arrows import ArrowFigures
 from meta_baseline.stimuli.puebla_bowers.circles import CircleFigures
 from meta_baseline.stimuli.puebla_bowers.outlines import DoubleSquareFigures, RectangleFigures, StraightLineFigures
@@ -22,18 +18,6 @@ _EQUAL_SIZES = "equal objects have equal component sizes"
 _ARROW_LATENTS = list_latents(
     ("num_heads", "has_head_a", "has_head_b", "inverted_a", "inverted_b"), ("arrow_size", "rotation")
 )
-
-
-def describe_figures(figures: Figures, **about: Any) -> Task:
-    """The task that draws these figures."""
-    return Task(
-        **about,
-        colour=figures.coloured,
-        draw_shapes=lambda rng: figures.draw_shapes(rng.random((1, figures.num_shape_draws))),
-        compose=lambda rng, label, shapes=None: draw_one(rng, figures, label, shapes),
-        draw_batch=partial(draw_batch, figures),
-        vary=describe_variations(figures, figures.changes()),
-    )
 
 
 def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures) -> Task:
