@@ -16,12 +16,13 @@ from typing import Any
 from meta_baseline.activation_analysis import compare_activations
 from meta_baseline.behaviour import measure_behaviour
 from meta_baseline.commits import locked, write_atomic
-from meta_baseline.datasets import read_grey_images
+from meta_baseline.datasets import Stimuli, read_grey_images
+from meta_baseline.datasets.shortcuts import check_stimuli_shortcuts
 from meta_baseline.errors import MetaBaselineError
 from meta_baseline.figures import activations, autoencoders, behaviour, probes, training, weights
 from meta_baseline.layers import pair_layers
 from meta_baseline.probing import compare_probes
-from meta_baseline.results import Finding, Result, load_result
+from meta_baseline.results import Check, Finding, Result, load_result
 from meta_baseline.run_record import logging_to, write_run, write_summary
 from meta_baseline.sparse_autoencoders import compare_dictionaries
 from meta_baseline.stages import Analysis, Materials, Progress, read_stage, run_stage
@@ -80,7 +81,7 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
                 say(f"  {analysis.title}: {'already there' if reused else f'{time.monotonic() - started:.0f} s'}")
         everything = {analysis: read_stage(analysis, study, inputs) for analysis in SECTIONS}
         results = {analysis: result for analysis, result in everything.items() if result is not None}
-        checks = (*pairing.checks, *(inputs.stimuli.checks if inputs.stimuli else ()))
+        checks = (*pairing.checks, *_check_stimuli(inputs.stimuli))
         page = render_study_report(study, inputs, results, checks, failures, argv)
         write_atomic(study.output_dir / "report.html", page)
         write_summary(study.output_dir / "summary.json", {a.slug: result for a, result in results.items()})
@@ -90,6 +91,10 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         findings=rank_findings(results.values()),
         failures={analysis.slug: message for analysis, message in failures.items()},
     )
+
+
+def _check_stimuli(stimuli: Stimuli | None) -> tuple[Check, ...]:
+    return () if stimuli is None else (*stimuli.checks, *check_stimuli_shortcuts(stimuli))
 
 
 def select_analyses(study: Study) -> tuple[Analysis, ...]:

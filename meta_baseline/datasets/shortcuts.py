@@ -17,7 +17,9 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from meta_baseline.datasets.auc import AucEstimate, estimate_auc, from_error
+from meta_baseline.datasets.images import UnreadableImage
 from meta_baseline.datasets.measured import Components, find_components
+from meta_baseline.datasets.reading import Stimuli
 from meta_baseline.results import Check
 from meta_baseline.statistics import adjust_holm
 
@@ -34,6 +36,8 @@ WHOLE_IMAGE_FEATURES = (
 )  # fmt: skip
 FEATURES = (*WHOLE_IMAGE_FEATURES, "largest_component", "smallest_component")
 
+_MOST_FROM_DISK = 2000
+_IMAGES_AT_A_TIME = 64
 _NUM_FOLDS = 5
 _MOST_FOR_COMBINATION = 4000
 _TOGETHER = "whole image, together"
@@ -151,6 +155,21 @@ def check_shortcuts(
     """The audit as checks for the report; none where there are too few images to say anything."""
     audit = audit_shortcuts(features, labels, groups)
     return () if audit is None else describe_audit(audit)
+
+
+def check_stimuli_shortcuts(stimuli: Stimuli) -> tuple[Check, ...]:
+    """The checks of ``check_shortcuts`` for images on disk, at most 2000 of them, drawn at random."""
+    source, positions = stimuli.images
+    chosen = np.sort(np.random.default_rng(0).permutation(len(stimuli.labels))[:_MOST_FROM_DISK])
+    rows: list[dict[str, float]] = []
+    kept: list[int] = []
+    for start in range(0, len(chosen), _IMAGES_AT_A_TIME):
+        some = chosen[start : start + _IMAGES_AT_A_TIME]
+        for number, image in zip(some.tolist(), source.read(positions[some].tolist())):
+            if not isinstance(image, UnreadableImage):
+                rows.append(measure_shortcuts(image))
+                kept.append(number)
+    return check_shortcuts(rows, stimuli.labels[kept], stimuli.groups[kept])
 
 
 def describe_audit(audit: ShortcutAudit) -> tuple[Check, ...]:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from meta_baseline.datasets import read_stimuli
 from meta_baseline.datasets.auc import estimate_auc
 from meta_baseline.datasets.shortcuts import (
     FEATURES,
     ShortcutAudit,
     audit_shortcuts,
     check_shortcuts,
+    check_stimuli_shortcuts,
     describe_audit,
     measure_shortcuts,
     tabulate_shortcuts,
 )
-from meta_baseline.stimuli import generate_dataset
+from meta_baseline.stimuli import generate_dataset, write_svrt_folder
 
 
 def measure(task: str, num_images: int = 600) -> tuple[pd.DataFrame, np.ndarray]:
     images, labels, _ = generate_dataset(task, num_images=num_images, seed=5)
     return pd.DataFrame([measure_shortcuts(image) for image in images]), labels
+
+
+def make_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
 def audit(features: pd.DataFrame, labels: np.ndarray) -> ShortcutAudit:
@@ -125,6 +134,15 @@ def test_the_error_over_groups_is_that_of_resampled_groups(shared: bool):
         resampled.append(roc_auc_score(labels[rows], values[rows]))
     assert by_groups == pytest.approx(np.std(resampled), rel=0.15)
     assert (by_groups < by_images) == shared
+
+
+def test_images_on_disk_are_audited_in_every_format(tmp_path: Path):
+    write_svrt_folder(make_folder(tmp_path / "png" / "test"), "scrambled", num_images=200, seed=0)
+    images, labels, _ = generate_dataset("scrambled", num_images=200, seed=0)
+    np.savez(make_folder(tmp_path / "npz") / "scrambled.npz", images=images, labels=labels)
+    for folder in ("png", "npz"):
+        single, _ = check_stimuli_shortcuts(read_stimuli(tmp_path / folder))
+        assert single.verdict == "warn" and "num_components" in single.sentence
 
 
 def test_a_few_images_are_not_judged():
