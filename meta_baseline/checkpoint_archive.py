@@ -76,7 +76,9 @@ def check_structure(path: Path, *, extra_names: frozenset[str] = frozenset()) ->
             if start[:4] == b"PK\x03\x04":
                 _check_zip(path, size, extra_names)
                 return "zip"
-            if start[:1] == b"\x80":
+            # A header of 128 bytes more than a multiple of 256 begins with the first byte of a pickle.
+            is_header = start[8:] == b"{" and int.from_bytes(start[:8], "little") < size
+            if start[:1] == b"\x80" and not is_header:
                 stream.seek(0)
                 _check_legacy(path, stream, extra_names)
                 return "legacy"
