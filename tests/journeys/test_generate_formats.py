@@ -12,7 +12,9 @@ from PIL import Image
 
 from meta_baseline.commands import generate
 from meta_baseline.console import CommandParser, run_guarded
-from meta_baseline.stimuli import generate_dataset, generate_image
+from meta_baseline.datasets import read_stimuli
+from meta_baseline.datasets.measured import measure_latents
+from meta_baseline.stimuli import generate_dataset, generate_image, get_task
 from meta_baseline.stimuli.png import encode_png
 
 
@@ -135,7 +137,6 @@ def test_published_numbers_of_episodes_are_the_default(tmp_path: Path):
     parser = CommandParser(prog="meta-baseline")
     generate.add_parser(parser.add_subparsers(parser_class=CommandParser))
     from meta_baseline.commands.generate_exports import plan_exports
-    from meta_baseline.stimuli import get_task
 
     for split, number in (("train", 1000), ("val", 200), ("test", 200)):
         arguments = ["generate", "--task", "open", "--format", "h5-episodes", "--split", split]
@@ -143,3 +144,17 @@ def test_published_numbers_of_episodes_are_the_default(tmp_path: Path):
         names = [export.target.name for export in exports]
         assert names == [f"open_support{size}_{split}.h5" for size in (4, 6, 8, 10)]
         assert {sum(map(len, export.list_chunks())) for export in exports} == {number}
+
+
+@pytest.mark.parametrize("form", ["npz", "h5-episodes"])
+def test_what_is_written_is_read_back_with_its_latents(tmp_path: Path, form: str):
+    size = ("--support-size", 4, "--num-episodes", 20) if form == "h5-episodes" else ("--num-images", 160)
+    assert run("--task", "irregular", "--format", form, *size, "--identities", 8, "--output-dir", tmp_path) == 0
+    stimuli = read_stimuli(tmp_path, task="irregular")
+    assert len(stimuli) == 160 and len(np.unique(stimuli.groups)) == 8
+    assert set(stimuli.latents) == set(get_task("irregular").latents)
+    source, positions = stimuli.images
+    for number in (0, 77, 159):
+        latents = measure_latents(source.read([int(positions[number])])[0])
+        assert latents["distance"] == pytest.approx(stimuli.latents["distance"][number])
+        assert stimuli.labels[number] == stimuli.latents["same"][number]
