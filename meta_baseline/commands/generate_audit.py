@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_IMAGES = 4000
 
-_Labelled = tuple[NDArray[np.uint8], int]
+_Numbered = tuple[NDArray[np.uint8], int]
 
 
 def print_audits(exports: Sequence[Export], folder: Path) -> None:
@@ -31,9 +31,11 @@ def print_audits(exports: Sequence[Export], folder: Path) -> None:
 
     for export in exports:
         images = show_progress(_read_images(export, folder / export.target), desc=f"audit of {export.stimuli.task}")
-        measured = [(measure_shortcuts(image), label) for image, label in images]
-        audit = audit_shortcuts([features for features, _ in measured], np.array([label for _, label in measured]))
-        say(f"\nWhat {len(measured)} images of {export.target} give away without any two shapes being compared:")
+        rows, indices = zip(*((measure_shortcuts(image), index) for image, index in images))
+        labels = np.array([export.stimuli.label(index) for index in indices])
+        groups = np.array([export.stimuli.identity(index) for index in indices])
+        audit = audit_shortcuts(rows, labels, groups)
+        say(f"\nWhat {len(rows)} images of {export.target} give away without any two shapes being compared:")
         if audit is None:
             say(f"  Too few to say: {FEWEST_PER_CLASS} images of each class are needed.")
         else:
@@ -52,25 +54,25 @@ def _print_audit(audit: ShortcutAudit) -> None:
         say(f"  {check.verdict}: {check.sentence}")
 
 
-def _read_images(export: Export, path: Path) -> Iterator[_Labelled]:
+def _read_images(export: Export, path: Path) -> Iterator[_Numbered]:
+    """Images with their numbers."""
     if isinstance(export, EpisodesFile):
         yield from _read_episodes(path, export.images_per_item)
     elif isinstance(export, ArraysFile):
         with np.load(path, allow_pickle=False) as archive:
-            images, labels = archive["images"][:_MOST_IMAGES], archive["labels"].tolist()
-        yield from zip(images, labels)
+            images, indices = archive["images"][:_MOST_IMAGES], archive["index"].tolist()
+        yield from zip(images, indices)
     else:
         from meta_baseline.datasets.images import read_image
 
         for index in range(min(sum(map(len, export.list_chunks())), _MOST_IMAGES)):
-            label = export.stimuli.label(index)
-            yield read_image(path / name_image(label, index)), label
+            yield read_image(path / name_image(export.stimuli.label(index), index)), index
 
 
-def _read_episodes(path: Path, images_per_episode: int) -> Iterator[_Labelled]:
+def _read_episodes(path: Path, images_per_episode: int) -> Iterator[_Numbered]:
     with h5py.File(path) as file:
         for part in ("support", "query"):
             stored: Any = file[f"{part}_images"]
-            labels: Any = file[f"{part}_labels"]
+            indices: Any = file[f"{part}_index"]
             for episode in range(min(len(stored), _MOST_IMAGES // images_per_episode)):
-                yield from zip(stored[episode], labels[episode].astype(int).tolist())
+                yield from zip(stored[episode], indices[episode].tolist())

@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from meta_baseline.commands.generate_audit import print_audits
@@ -116,8 +117,7 @@ def _start(export: Export, folder: Path) -> Production:
     target = folder / export.target
     target.parent.mkdir(parents=True, exist_ok=True)
     # Chunks of another version of the drawing code are no part of this output.
-    code = [(path.as_posix(), hash_file(path)) for path in sorted(_STIMULI.rglob("*.py"))]
-    production = start_production(export, folder, hash_values(_key(export), code))
+    production = start_production(export, folder, hash_values(_key(export), _hash_code()))
     there = production.num_images - production.num_missing
     if there:
         say(f"Continuing: {there} of {production.num_images} images of {export.stimuli.task} were made before.")
@@ -135,6 +135,11 @@ def _commit(production: Production, target: Path) -> None:
 def _key(export: Export) -> str:
     task = get_task(export.stimuli.task)
     return hash_values("stimuli", type(export).__name__, repr(export), task.code)
+
+
+@cache
+def _hash_code() -> str:
+    return hash_values([(path.name, hash_file(path)) for path in sorted(_STIMULI.rglob("*.py"))])
 
 
 def _announce_compilation(productions: Sequence[Production]) -> None:

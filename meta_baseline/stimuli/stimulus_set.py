@@ -54,6 +54,13 @@ class StimulusSet:
         """The class of an image."""
         return index % 2 if self.varied in (None, "same") else index // 2 % 2
 
+    def identity(self, index: int) -> int:
+        """The shape identity of an image."""
+        if self.varied is not None:
+            return index // 2
+        identity = assign_identity(index, self.identities)
+        return index if identity is None else identity
+
     def draw(self, indices: Sequence[int]) -> tuple[NDArray[np.uint8], Columns]:
         """Images of these numbers.
 
@@ -65,7 +72,7 @@ class StimulusSet:
         numbers = np.array(indices)
         keys: Columns = {
             "label": np.array([self.label(index) for index in indices]),
-            "identity": np.array([self._identity(index) for index in indices]),
+            "identity": np.array([self.identity(index) for index in indices]),
             "seed": np.full(len(indices), self.seed),
             "index": numbers,
         }
@@ -100,12 +107,6 @@ class StimulusSet:
             scenes = vary(rng, self.label(2 * pair), None)
             if scenes is not None:
                 return scenes
-
-    def _identity(self, index: int) -> int:
-        if self.varied is not None:
-            return index // 2
-        identity = assign_identity(index, self.identities)
-        return index if identity is None else identity
 
     def _generator(self, *numbers: int) -> np.random.Generator:
         key = (SPLITS.index(self.split), get_task(self.task).code, *numbers)
