@@ -96,9 +96,11 @@ def test_shuffled_labels_are_called_a_leak_at_the_nominal_rate(regular: tuple[pd
 
 def test_shuffled_labels_are_not_predicted_by_all_features_together(regular: tuple[pd.DataFrame, np.ndarray]):
     rng = np.random.default_rng(0)
-    shuffled = [audit(regular[0], rng.permutation(regular[1])) for _ in range(3)]
-    assert not any(one.together.is_leaky or one.with_sizes.is_leaky for one in shuffled)
-    assert abs(np.mean([one.with_sizes.auc.auc for one in shuffled]) - 0.5) < 0.05
+    shuffled = [audit(regular[0], rng.permutation(regular[1])) for _ in range(6)]
+    combined = [one for done in shuffled for one in (done.together, done.with_sizes)]
+    assert not any(one.is_leaky for one in combined)
+    assert sum(one.auc.p_value < 0.05 for one in combined) <= 2
+    assert abs(np.mean([one.auc.auc for one in combined]) - 0.5) < 0.03
 
 
 def test_the_area_is_that_of_scikit_learn_and_its_variance_that_of_all_pairs():
