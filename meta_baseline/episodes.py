@@ -7,7 +7,7 @@ one pool by different algorithms see the same images, the same number of times.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,27 +23,39 @@ class EpisodeShape:
 
     Attributes:
         tasks_per_step: episodes whose meta-gradients are averaged into one step.
-        support, query: images of an episode to adapt to, and to be judged on; even, half of them "same".
+        support_sizes: images of an episode to adapt to; with several sizes, episodes take turns. Even: half "same".
+        query_size: images of an episode to be judged on; even, half of them "same".
     """
 
     tasks_per_step: int = 4
-    support: int = 8
-    query: int = 8
+    support_sizes: tuple[int, ...] = (8,)
+    query_size: int = 8
 
     def __post_init__(self) -> None:
         if self.tasks_per_step < 1:
-            raise UsageError(f"A meta-step of {self.tasks_per_step} tasks is none. Use --tasks-per-step 1 or more.")
-        for name, count in (("support", self.support), ("query", self.query)):
+            raise UsageError(f"A meta-step of {self.tasks_per_step} tasks is none. Use --meta-batch 1 or more.")
+        if not self.support_sizes:
+            raise UsageError("No support size. Name at least one with --support-sizes.")
+        if len(set(self.support_sizes)) < len(self.support_sizes):
+            raise UsageError(f"Support sizes {self.support_sizes} repeat. Name each once with --support-sizes.")
+        sizes = [("support", "--support-sizes", size) for size in self.support_sizes]
+        for name, option, count in (*sizes, ("query", "--query-size", self.query_size)):
             if count < 2 or count % 2:
                 raise UsageError(
                     f"A {name} set of {count} images cannot be half same, half different. "
-                    f"Use an even --{name} of 2 or more."
+                    f"Use an even {option} of 2 or more."
                 )
 
     @property
-    def images_per_step(self) -> int:
-        """Images that one meta-step uses up."""
-        return self.tasks_per_step * (self.support + self.query)
+    def images_per_cycle(self) -> int:
+        """Images of one task's episodes until every support size has come up once."""
+        return sum(size + self.query_size for size in self.support_sizes)
+
+    def images_per_round(self, num_tasks: int) -> int:
+        """The fewest images that come out even: whole cycles of every task in whole meta-steps."""
+        episodes = num_tasks * len(self.support_sizes)
+        cycles = self.tasks_per_step // math.gcd(episodes, self.tasks_per_step)
+        return cycles * num_tasks * self.images_per_cycle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +78,9 @@ def plan_episodes(
 ) -> list[tuple[Episode, ...]]:
     """Meta-steps of ``shape.tasks_per_step`` episodes, in which every task comes up equally often.
 
-    Tasks are dealt like cards: all of them once, in random order, before any comes again. No row is used twice; rows
-    that do not fill an episode, a round of all tasks or a step are left out.
+    Tasks are dealt like cards: all of them once, in random order, before any comes again. So are support sizes, one for
+    each such round. No row is used twice; rows that do not fill an episode, a cycle of sizes, a round of all tasks or a
+    step are left out.
 
     Args:
         labels: 1 for same, 0 for different.
@@ -76,14 +89,29 @@ def plan_episodes(
         rng: the only source of randomness.
 
     Raises:
-        UsageError: when some task has too few images of one label for a single episode.
+        UsageError: when some task has too few images of one label for a single episode of each size.
     """
     tasks = np.unique(task_ids)
-    decks = {int(task): _deal_task(labels, task_ids, int(task), shape, rng) for task in tasks}
-    rounds = min(len(deck) for deck in decks.values())
-    dealt = [decks[int(task)].pop() for _ in range(rounds) for task in rng.permutation(tasks)]
+    rows = {
+        int(task): [rng.permutation(np.flatnonzero((task_ids == task) & (labels == label))) for label in (0, 1)]
+        for task in tasks
+    }
+    sizes = _deal_sizes(rows, shape, rng)
+    decks = {task: _cut_deck(task, parts, sizes, shape.query_size) for task, parts in rows.items()}
+    dealt = [decks[int(task)][number] for number in range(len(sizes)) for task in rng.permutation(tasks)]
+    for episode in dealt:
+        check_episode(episode, labels, task_ids)
     size = shape.tasks_per_step
     return [tuple(dealt[start : start + size]) for start in range(0, len(dealt) - size + 1, size)]
+
+
+def check_episode(episode: Episode, labels: Int64[ndarray, " N"], task_ids: Int64[ndarray, " N"]) -> None:
+    """Assert that an episode is of one task, that support and query are disjoint, and that both are balanced."""
+    rows = np.concatenate([episode.support, episode.query])
+    assert (task_ids[rows] == episode.task).all(), "an episode mixes tasks"
+    assert len(set(rows.tolist())) == len(rows), "an image is in an episode twice"
+    for part in (episode.support, episode.query):
+        assert 2 * int(labels[part].sum()) == len(part), "an episode is not balanced"
 
 
 def split_support_query(
@@ -104,32 +132,32 @@ def split_support_query(
     return supports, np.sort(np.concatenate([part[half * num_draws :] for part in rows]))
 
 
-def _deal_task(
-    labels: Int64[ndarray, " N"],
-    task_ids: Int64[ndarray, " N"],
-    task: int,
-    shape: EpisodeShape,
-    rng: np.random.Generator,
-) -> list[Episode]:
-    support, query = shape.support // 2, shape.query // 2
-    per_episode = support + query
-    of_label: Sequence[Int64[ndarray, " N"]] = [
-        rng.permutation(np.flatnonzero((task_ids == task) & (labels == label))) for label in (0, 1)
-    ]
-    count = min(len(rows) for rows in of_label) // per_episode
-    if count == 0:
-        found = min(len(rows) for rows in of_label)
-        raise UsageError(
-            f"Task {task} has {found} images of one label; an episode needs {per_episode}. Use more images."
-        )
-    episodes: list[Episode] = []
-    for i in range(count):
-        parts = [rows[i * per_episode : (i + 1) * per_episode] for rows in of_label]
-        episodes.append(
+def _deal_sizes(
+    rows: dict[int, list[Int64[ndarray, " N"]]], shape: EpisodeShape, rng: np.random.Generator
+) -> list[int]:
+    """The support size of each round: all sizes once, in random order, before any comes again."""
+    needed = shape.images_per_cycle // 2
+    task, found = min(((task, min(map(len, parts))) for task, parts in rows.items()), key=lambda pair: pair[1])
+    if found < needed:
+        what = "an episode needs" if len(shape.support_sizes) == 1 else "an episode of each support size needs"
+        raise UsageError(f"Task {task} has {found} images of one label; {what} {needed}. Use more images.")
+    if len(shape.support_sizes) == 1:
+        return [shape.support_sizes[0]] * (found // needed)
+    return [int(size) for _ in range(found // needed) for size in rng.permutation(shape.support_sizes)]
+
+
+def _cut_deck(task: int, rows: list[Int64[ndarray, " N"]], sizes: list[int], query_size: int) -> list[Episode]:
+    """One task's episodes in the order in which they are dealt; rows are used up from the last one on."""
+    deck: list[Episode] = []
+    start = 0
+    for size in reversed(sizes):
+        support, stop = start + size // 2, start + (size + query_size) // 2
+        deck.append(
             Episode(
                 task=task,
-                support=np.concatenate([part[:support] for part in parts]),
-                query=np.concatenate([part[support:] for part in parts]),
+                support=np.concatenate([part[start:support] for part in rows]),
+                query=np.concatenate([part[support:stop] for part in rows]),
             )
         )
-    return episodes
+        start = stop
+    return deck[::-1]

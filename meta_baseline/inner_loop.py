@@ -9,18 +9,22 @@ parameters can be differentiated back to the parameters before adaptation::
 
 (Finn, Abbeel and Levine 2017, arXiv:1703.03400, equation 1.) With ``first_order`` the gradient of each step is taken
 for a constant: the derivative of theta_k with respect to theta_0 is then the identity, and the meta-gradient is the
-gradient of the query loss at theta_k (FOMAML, section 5.2 there).
+gradient of the query loss at theta_k (FOMAML, section 5.2 there). With ``adapted="head"`` only the classifier moves
+(ANIL: Raghu et al. 2020, arXiv:1909.09157). ``rates`` gives every layer a learning rate of its own for every step,
+which can be learnt like any parameter (Antoniou, Edwards and Storkey 2019, arXiv:1810.09502, section 4). A learning
+rate of 0 is the matched control: the same passes and gradients, and no step taken.
 
 Batch norm: a network in evaluation mode normalises with its running statistics. In training mode it normalises with
 the statistics of the batch and would update its running ones; here the update lands in copies that every step returns
 (``InnerStep.buffers``), so that no adapted network can leak statistics into another or into the network it came from.
+Where each theta_i has running statistics of its own, ``buffers`` is a sequence: one set for each number of steps taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -35,6 +39,12 @@ Loss = Callable[[Float[Tensor, "N K"], Int64[Tensor, " N"]], Float[Tensor, ""]]
 Parameters = Mapping[str, Tensor]
 """Tensors of a network by their name in its state dict."""
 
+Buffers = Parameters | Sequence[Parameters]
+"""Buffers for every theta_i alike, or one set for each number of steps taken; the last set serves all later ones."""
+
+Adapted = Literal["all", "head"]
+"""Which parameters an inner step moves: all of them, or the last linear layer alone."""
+
 Precision = Literal["fp32", "bf16"]
 """Of the forward pass: bf16 means autocast. Parameters, losses and gradients are 32 bits wide either way."""
 
@@ -47,17 +57,21 @@ class InnerLoop:
         num_steps: gradient steps; 0 leaves the parameters as they are.
         learning_rate: of every step, for every parameter.
         first_order: take each step's gradient for a constant (FOMAML); otherwise the steps stay differentiable (MAML).
+        adapted: "all" parameters, or the "head" alone (ANIL).
     """
 
     num_steps: int = 1
     learning_rate: float = 0.05
     first_order: bool = True
+    adapted: Adapted = "all"
 
     def __post_init__(self) -> None:
         if self.num_steps < 0:
             raise UsageError(f"An inner loop cannot have {self.num_steps} steps. Use --inner-steps 0 or more.")
         if not 0.0 <= self.learning_rate < float("inf"):
             raise UsageError(f"An inner learning rate of {self.learning_rate} is no rate. Use --inner-lr 0 or more.")
+        if self.adapted not in get_args(Adapted):
+            raise UsageError(f"Cannot adapt {self.adapted!r}. Choose one of: {', '.join(get_args(Adapted))}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +81,7 @@ class InnerStep:
     Attributes:
         loss: support loss at theta_i, in nats.
         logits: support logits at theta_i, [N, K].
-        gradient: gradient of ``loss`` at theta_i, by parameter.
+        gradient: gradient of ``loss`` at theta_i, by name of each parameter that is adapted.
         parameters: theta_{i+1}, by name.
         buffers: the network's buffers after the forward pass at theta_i; copies.
     """
@@ -82,28 +96,31 @@ class InnerStep:
 def adapt(
     network: nn.Module,
     parameters: Parameters,
-    buffers: Parameters,
+    buffers: Buffers,
     images: Float[Tensor, "N C H W"],
     labels: Int64[Tensor, " N"],
     *,
     inner_loop: InnerLoop,
     loss: Loss,
     precision: Precision = "fp32",
+    rates: Parameters | None = None,
 ) -> dict[str, Tensor]:
     """The parameters after the inner loop on one support set; what was passed in is unchanged.
 
     Args:
         network: gives the computation and the mode of batch norm; its own parameters and buffers are not used.
         parameters: theta_0, by name; gradients flow back to those that require one.
-        buffers: batch-norm statistics and the like, by name.
+        buffers: batch-norm statistics and the like, by name; or one such set for each number of steps taken.
         images: the support set, ready for the network.
         labels: 1 for same, 0 for different.
-        inner_loop: number of steps, learning rate, order.
+        inner_loop: number of steps, learning rate, order, what is adapted.
         loss: of logits and labels.
         precision: of the forward passes.
+        rates: learning rates [K] of each layer by its name, one for each step, in place of that of ``inner_loop``;
+            gradients flow back to them too. The last one serves all later steps.
     """
     steps = inner_steps(
-        network, parameters, buffers, images, labels, inner_loop=inner_loop, loss=loss, precision=precision
+        network, parameters, buffers, images, labels, inner_loop=inner_loop, loss=loss, precision=precision, rates=rates
     )
     adapted = dict(parameters)
     for step in steps:
@@ -114,27 +131,43 @@ def adapt(
 def inner_steps(
     network: nn.Module,
     parameters: Parameters,
-    buffers: Parameters,
+    buffers: Buffers,
     images: Float[Tensor, "N C H W"],
     labels: Int64[Tensor, " N"],
     *,
     inner_loop: InnerLoop,
     loss: Loss,
     precision: Precision = "fp32",
+    rates: Parameters | None = None,
 ) -> Iterator[InnerStep]:
     """The inner loop step by step: every theta_i on the way, for losses at each step and for trajectories."""
+    head_only = inner_loop.adapted == "head"
+    moving = find_head(network) if head_only else tuple(parameters)
+    answer = _HeadAnswers(network, images, precision) if head_only and isinstance(buffers, Mapping) else None
     current = dict(parameters)
-    for _ in range(inner_loop.num_steps):
+    for number in range(inner_loop.num_steps):
         with torch.enable_grad():
             # Parameters that require no gradient (of a finished network) still have to be differentiated by this step.
-            current = {k: v if v.requires_grad else v.detach().requires_grad_() for k, v in current.items()}
-            logits, new_buffers = forward(network, current, buffers, images, precision=precision)
+            still = [name for name in moving if not current[name].requires_grad]
+            current = current | {name: current[name].detach().requires_grad_() for name in still}
+            if answer is not None and isinstance(buffers, Mapping):
+                logits, new_buffers = answer(current, buffers)
+            else:
+                own = buffers_at(buffers, number)
+                logits, new_buffers = forward(network, current, own, images, precision=precision)
             support_loss = loss(logits, labels)
             gradients = torch.autograd.grad(
-                support_loss, tuple(current.values()), create_graph=not inner_loop.first_order, materialize_grads=True
+                support_loss,
+                tuple(current[name] for name in moving),
+                create_graph=not inner_loop.first_order,
+                retain_graph=head_only or not inner_loop.first_order,
+                materialize_grads=True,
             )
-            gradient = dict(zip(current, gradients))
-            current = {name: value - inner_loop.learning_rate * gradient[name] for name, value in current.items()}
+            gradient = dict(zip(moving, gradients))
+            moved = {
+                name: current[name] - _rate_of(name, number, inner_loop, rates) * gradient[name] for name in moving
+            }
+            current = current | moved
         yield InnerStep(loss=support_loss, logits=logits, gradient=gradient, parameters=current, buffers=new_buffers)
 
 
@@ -153,6 +186,99 @@ def forward(
     return logits.float() if precision == "bf16" else logits, copies
 
 
+def embed(
+    network: nn.Module,
+    parameters: Parameters,
+    buffers: Parameters,
+    images: Float[Tensor, "N C H W"],
+    *,
+    precision: Precision = "fp32",
+) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N K"], dict[str, Tensor]]:
+    """What the head reads, the logits that it makes of it, and the buffers after this pass (copies)."""
+    read: list[Tensor] = []
+    head = network.get_submodule(layer_of(find_head(network)[0]))
+
+    def note(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        read.append(inputs[0])
+
+    handle = head.register_forward_pre_hook(note)
+    try:
+        logits, copies = forward(network, parameters, buffers, images, precision=precision)
+    finally:
+        handle.remove()
+    return read[-1].float() if precision == "bf16" else read[-1], logits, copies
+
+
+def find_head(network: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters of the last linear layer: what ANIL adapts.
+
+    Raises:
+        UsageError: when the network has no linear layer.
+    """
+    linears = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linears:
+        raise UsageError(f"{type(network).__name__} has no linear layer to adapt alone. Adapt all of it.")
+    return tuple(name for name, _ in network.named_parameters() if layer_of(name) == linears[-1])
+
+
+def layer_of(name: str) -> str:
+    """The layer that a parameter belongs to: its name up to the last dot."""
+    return name.rpartition(".")[0]
+
+
+def buffers_at(buffers: Buffers, num_steps: int) -> Parameters:
+    """The buffers of theta_i, for i steps taken."""
+    return buffers if isinstance(buffers, Mapping) else buffers[min(num_steps, len(buffers) - 1)]
+
+
 def parameters_and_buffers(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The network's own parameters and buffers by name: the usual start of an inner loop. Not copies."""
     return dict(network.named_parameters()), dict(network.named_buffers())
+
+
+def _rate_of(name: str, number: int, inner_loop: InnerLoop, rates: Parameters | None) -> float | Tensor:
+    if rates is None:
+        return inner_loop.learning_rate
+    of_layer = rates[layer_of(name)]
+    return of_layer[min(number, len(of_layer) - 1)]
+
+
+class _HeadAnswers:
+    """Support logits while the head alone moves: what it reads stays the same, so the body is computed once.
+
+    With dropout in the body this keeps one mask for all steps. A network that still changes what its head gives (a
+    temperature) is computed anew each time.
+    """
+
+    def __init__(self, network: nn.Module, images: Float[Tensor, "N C H W"], precision: Precision) -> None:
+        self._network, self._images = network, images
+        self._precision: Precision = precision
+        self._names = find_head(network)
+        self._head = network.get_submodule(layer_of(self._names[0]))
+        self._seen: tuple[Tensor, dict[str, Tensor]] | None = None
+        self._final = True
+
+    def __call__(self, parameters: Parameters, buffers: Parameters) -> tuple[Tensor, dict[str, Tensor]]:
+        if self._seen is None or not self._final:
+            return self._compute(parameters, buffers)
+        read, copies = self._seen
+        own = {name.rpartition(".")[2]: parameters[name] for name in self._names}
+        with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            logits = functional_call(self._head, own, (read,))
+        return logits.float() if self._precision == "bf16" else logits, copies
+
+    def _compute(self, parameters: Parameters, buffers: Parameters) -> tuple[Tensor, dict[str, Tensor]]:
+        passed: list[tuple[Tensor, Tensor]] = []
+
+        def note(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            passed.append((inputs[0], output))
+
+        handle = self._head.register_forward_hook(note)
+        try:
+            logits, copies = forward(self._network, parameters, buffers, self._images, precision=self._precision)
+        finally:
+            handle.remove()
+        read, given = passed[-1]
+        self._final = len(passed) == 1 and torch.equal(given.detach().float(), logits.detach().float())
+        self._seen = read, copies
+        return logits, copies

@@ -23,7 +23,7 @@ RECIPE = Recipe(
     tasks=TASKS,
     held_out=("crosses",),
     num_images=256,
-    episodes=EpisodeShape(tasks_per_step=2, support=4, query=4),
+    episodes=EpisodeShape(tasks_per_step=2, support_sizes=(4,), query_size=4),
     inner_loop=InnerLoop(),
     warmup_steps=4,
     snapshots=(100,),

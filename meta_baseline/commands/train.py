@@ -32,6 +32,7 @@ Writes into OUTPUT_DIR: initial.safetensors (step 0), images-<n>.safetensors on 
 before it rises. About three minutes on one core with the settings as they are, if the processor knows bf16.
 """
 
+ALGORITHMS = ("baseline", "matched", "maml", "fomaml", "anil", "reptile", "protonet")
 _ARCHITECTURES = ("conv2", "conv4", "conv6", "stack4", "stack5")
 _RUN = "run.json"
 
@@ -52,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=HelpFormatter,
     )
     what = parser.add_argument_group("what is trained")
-    what.add_argument("--algorithm", required=True, choices=("baseline", "fomaml"),
+    what.add_argument("--algorithm", required=True, choices=ALGORITHMS,
                       help="baseline: batches of mixed tasks; fomaml: first-order MAML on episodes")  # fmt: skip
     what.add_argument("--arch", choices=_ARCHITECTURES, default="stack5",
                       help="conv2, conv4, conv6, stack4 or stack5 (default: stack5)", metavar="ARCH")  # fmt: skip
@@ -75,9 +76,12 @@ def add_parser(subparsers: Any) -> None:
                      help="muon: orthogonalised steps in hidden weights, AdamW elsewhere (default: muon)")  # fmt: skip
     how.add_argument("--learning-rate", type=float, metavar="X", help="of AdamW, at its highest (default: 0.003)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images per step of the baseline (default: 32)")
-    how.add_argument("--tasks-per-step", type=int, metavar="N", help="episodes per meta-step (default: 4)")
-    how.add_argument("--support", type=int, metavar="N", help="images to adapt to, per episode (default: 8)")
-    how.add_argument("--query", type=int, metavar="N", help="images to be judged on, per episode (default: 8)")
+    how.add_argument("--meta-batch", "--tasks-per-step", dest="tasks_per_step", type=int, metavar="N",
+                     help="episodes per meta-step (default: 4)")  # fmt: skip
+    how.add_argument("--support-sizes", "--support", dest="support_sizes", type=_counts, metavar="N,N,...",
+                     help="images to adapt to, per episode; episodes take turns (default: 8)")  # fmt: skip
+    how.add_argument("--query-size", "--query", dest="query_size", type=int, metavar="N",
+                     help="images to be judged on, per episode (default: 8)")  # fmt: skip
     how.add_argument("--inner-steps", type=int, metavar="N", help="gradient steps on the support (default: 1)")
     how.add_argument("--inner-lr", type=float, metavar="X",
                      help="of the inner steps; 0 is the matched control: episodes, but no adaptation "
@@ -143,7 +147,7 @@ def _parse_recipe(options: argparse.Namespace, device: str) -> Recipe:
     from meta_baseline.training.recipes import demo
 
     recipe = demo(options.seed)
-    episodes = _given(options, tasks_per_step="tasks_per_step", support="support", query="query")
+    episodes = _given(options, tasks_per_step="tasks_per_step", support_sizes="support_sizes", query_size="query_size")
     inner_loop = _given(options, inner_steps="num_steps", inner_lr="learning_rate")
     changes = _given(
         options,
@@ -242,6 +246,10 @@ def _make_room(folder: Path, settings: str, *, overwrite: bool) -> None:
     aside.mkdir()
     for path in others:
         path.rename(aside / path.name)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
-"""Training a pair of networks that differ in one thing only: how a step is taken.
+"""Training networks that differ in one thing only: how a step is taken.
 
-recipes      Recipe, demo, demo_32px       what is trained, on what, how long; a run is a named function
+recipe       Recipe                        everything that fixes a run's result
+recipes      demo, demo_32px               runs that have a name: functions that return a recipe
 objectives   classification_loss           the loss that trains exactly the logits that decide
 pool_images  PoolImages                    rows of the training pool -> augmented network inputs
 baseline     BaselineLearner               a step on a batch of mixed tasks
-meta         MetaLearner                   a step on episodes, through ``inner_loop``
+meta         MetaLearner                   a step on episodes, through ``inner_loop``: MAML, FOMAML, ANIL, matched
+reptile      ReptileLearner                a step on episodes, along the inner loop
+protonet     ProtoNetLearner               a step on episodes, through class means
 loop         train                         recipe and pool -> checkpoints and learning curve
 optimiser    Optimiser                     orthogonalised momentum for hidden weights, AdamW for the rest
 pair         train_pair                    both arms at once, one process each

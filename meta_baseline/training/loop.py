@@ -1,8 +1,11 @@
 """The training loop, the same for every algorithm: recipe and pool in, checkpoints and a learning curve out.
 
 A run writes into its folder ``initial.safetensors`` (step 0), ``images-<n>.safetensors`` at the recipe's snapshots,
-``last.safetensors`` and ``metrics.jsonl``. The same recipe, pool, machine and number of threads give the same bytes.
-The run never stops early: these tasks keep a network at chance for tens of thousands of images before it learns.
+``best.safetensors`` (by validation accuracy on the trained tasks, where there are validation images),
+``last.safetensors``, ``metrics.jsonl`` and ``outcome`` (its guards). The same recipe, pool, machine and number of
+threads give the same bytes, also when the run was killed and went on from ``state.safetensors``, which is there while
+it runs. The run never stops early: these tasks keep a network at chance for tens of thousands of images before it
+learns.
 """
 
 from __future__ import annotations
@@ -13,28 +16,56 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from meta_baseline.checkpoints import write_checkpoint
 from meta_baseline.errors import UsageError
-from meta_baseline.models import ConvNet
+from meta_baseline.models import ConvNet, recalibrate_batch_norm
+from meta_baseline.results import Check, Estimate, save_result
 from meta_baseline.stimuli import TrainingPool
+from meta_baseline.training import guards
 from meta_baseline.training.baseline import BaselineLearner
 from meta_baseline.training.learners import Learner, StepOutcome
 from meta_baseline.training.meta import MetaLearner
 from meta_baseline.training.optimiser import Optimiser
 from meta_baseline.training.pool_images import PoolImages
-from meta_baseline.training.recipes import Algorithm, Recipe
+from meta_baseline.training.protonet import ProtoNetLearner
+from meta_baseline.training.recipe import Algorithm, Recipe
+from meta_baseline.training.reptile import ReptileLearner
+from meta_baseline.training.saving import (
+    BEST,
+    INITIAL,
+    LAST,
+    METRICS,
+    STATE,
+    Position,
+    explaining_disk_errors,
+    read_state,
+    save_network,
+    snapshot_name,
+    write_state,
+)
+from meta_baseline.training.validation import measure_by_task
 
-INITIAL, LAST, METRICS = "initial.safetensors", "last.safetensors", "metrics.jsonl"
+__all__ = ["BEST", "INITIAL", "LAST", "METRICS", "OUTCOME", "STATE", "Report", "TrainingStatus", "train"]
+
+OUTCOME = "outcome"
 METRICS_EVERY = 1_024
 """Images per line of the learning curve."""
+VALIDATE_EVERY = 8_192
+"""Images between two validations, which go with the next line of the learning curve."""
+STATE_EVERY = 8_192
+"""Images between two writings of the state that a killed run goes on from."""
 
 LEARNERS: dict[Algorithm, Callable[[ConvNet, PoolImages, Recipe], Learner]] = {
     "baseline": BaselineLearner,
+    "maml": MetaLearner,
     "fomaml": MetaLearner,
+    "anil": MetaLearner,
+    "reptile": ReptileLearner,
+    "protonet": ProtoNetLearner,
 }
 
 
@@ -47,6 +78,10 @@ class TrainingStatus:
         loss, accuracy: before any adaptation; in training mode, i.e. with the batch's own statistics.
         adapted_loss, adapted_accuracy: on query sets after adaptation; None for the baseline.
         learning_rate: of the last step.
+        by_task: ``accuracy`` by task.
+        validation: accuracy by task in evaluation mode on images that are never trained on, trained tasks and held-out
+            ones; None where it was not measured now.
+        trained_accuracy, held_out_accuracy: means of ``validation`` over the tasks of each kind.
     """
 
     images: int
@@ -55,6 +90,10 @@ class TrainingStatus:
     adapted_loss: float | None
     adapted_accuracy: float | None
     learning_rate: float
+    by_task: dict[str, float]
+    validation: dict[str, float] | None = None
+    trained_accuracy: float | None = None
+    held_out_accuracy: float | None = None
 
 
 Report = Callable[[TrainingStatus], None]
@@ -67,8 +106,12 @@ def train(
     *,
     device: str = "cpu",
     report: Report = lambda status: None,
+    validation: TrainingPool | None = None,
+    state_every: int | None = None,
 ) -> Path:
     """Train one network on the whole pool and return the path of its last checkpoint.
+
+    A run of the same recipe that was interrupted in this folder goes on from its last saved state.
 
     Args:
         recipe: what to train and how.
@@ -76,52 +119,151 @@ def train(
         output_dir: made if it is not there; files of an earlier run in it are replaced.
         device: "cpu" or "cuda".
         report: called about every ``METRICS_EVERY`` images.
+        validation: images of trained and held-out tasks, to watch accuracy and keep the best network.
+        state_every: images between two savings of the state; changes nothing else.
 
     Raises:
         UsageError: the pool does not fit the recipe, or the loss is no longer finite.
+        OutputFolderError: the state in the folder is of another recipe.
+        EnvironmentProblem: the disk is full or may not be written.
     """
     _check_pool(recipe, pool)
     folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    network = recipe.build_initial_network().to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    images = PoolImages(
-        pool, network, augmentation=recipe.rng("augmentation") if recipe.augmentation else None, device=device
-    )
-    learner = LEARNERS[recipe.algorithm](network, images, recipe)
-    optimiser = Optimiser(
-        network, name=recipe.optimiser, weight_decay=recipe.weight_decay, matrix_rate=recipe.matrix_rate
-    )
-    _save(network, folder / INITIAL, recipe, 0)
-    snapshots = list(recipe.snapshots)
-    seen, window = 0, list[StepOutcome]()
     # Dropout draws from torch's global generator and nothing else here does; the caller's state comes back afterwards.
-    with (folder / METRICS).open("w", encoding="utf-8") as metrics, torch.random.fork_rng():
-        torch.manual_seed(int(recipe.rng("dropout").integers(2**63)))
-        for step in range(learner.num_steps):
-            if step >= round((1 - recipe.frozen_statistics_fraction) * learner.num_steps):
-                freeze_statistics(network)
-            rate = schedule(step, learner.num_steps, recipe)
-            optimiser.zero_grad()
-            outcome = learner.accumulate(step)
-            if not math.isfinite(outcome.loss):
-                raise UsageError(
-                    f"The loss is {outcome.loss} after {seen} images of {recipe.algorithm} training. "
-                    f"Use a smaller --learning-rate than {recipe.learning_rate}."
-                )
-            clip_grad_norm_(network.parameters(), recipe.gradient_clip)
-            optimiser.step(rate)
-            seen += outcome.num_images
-            window.append(outcome)
-            if sum(item.num_images for item in window) >= METRICS_EVERY or step + 1 == learner.num_steps:
-                status = summarise(window, seen, rate)
-                metrics.write(json.dumps(asdict(status)) + "\n")
-                metrics.flush()
-                report(status)
-                window.clear()
-            while snapshots and seen >= snapshots[0]:
-                _save(network, folder / f"images-{snapshots.pop(0):07d}.safetensors", recipe, seen)
-    _save(network, folder / LAST, recipe, seen)
-    return folder / LAST
+    with explaining_disk_errors(folder), torch.random.fork_rng():
+        folder.mkdir(parents=True, exist_ok=True)
+        run = _Run(recipe, pool, folder, device, validation)
+        return run.finish(report, STATE_EVERY if state_every is None else state_every)
+
+
+class _Run:
+    """One run between two steps; everything that the next step depends on is in ``saving.write_state``."""
+
+    def __init__(
+        self, recipe: Recipe, pool: TrainingPool, folder: Path, device: str, validation: TrainingPool | None
+    ) -> None:
+        self._recipe, self._pool, self._folder, self._validation = recipe, pool, folder, validation
+        network = recipe.build_initial_network()
+        self._network = network.to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+        augmentation = recipe.rng("augmentation") if recipe.augmentation else None
+        self._images = PoolImages(pool, self._network, augmentation=augmentation, device=device)
+        self._sample = self._images.look_at(guards.spread_rows(len(pool.labels)))
+        if recipe.norm == "frozen":
+            recalibrate_batch_norm(self._network, [self._sample])
+        self._early_checks = self._look_at_the_start()
+        self._learner = LEARNERS[recipe.acting](self._network, self._images, recipe)
+        self._optimiser = Optimiser(
+            self._network,
+            name=recipe.optimiser,
+            weight_decay=recipe.weight_decay,
+            matrix_rate=recipe.matrix_rate,
+            extra=tuple(self._learner.learnt.rates.values()),
+        )
+
+    def finish(self, report: Report, state_every: int) -> Path:
+        """Take every step that is left."""
+        torch.manual_seed(int(self._recipe.rng("dropout").integers(2**63)))
+        start = read_state(self._folder, self._recipe, self._network, self._learner.learnt, self._optimiser)
+        position = start or Position()
+        if start is None:
+            self._save(INITIAL, 0)
+        seen, best, window, saved = position.images, position.best, list(position.window), position.images
+        num_steps, written = self._learner.num_steps, position.metrics_bytes
+        with (self._folder / METRICS).open("a", encoding="utf-8") as metrics:
+            metrics.truncate(written)
+            for step in range(position.step, num_steps):
+                rate = schedule(step, num_steps, self._recipe)
+                before = seen
+                window.append(self._step(step, rate, seen))
+                seen += window[-1].num_images
+                if sum(item.num_images for item in window) >= METRICS_EVERY or step + 1 == num_steps:
+                    status = self._summarise(window, seen, rate, last=step + 1 == num_steps)
+                    written += metrics.write(json.dumps(asdict(status)) + "\n")
+                    metrics.flush()
+                    report(status)
+                    window.clear()
+                    if status.trained_accuracy is not None and (best is None or status.trained_accuracy > best):
+                        best = status.trained_accuracy
+                        self._save(BEST, seen)
+                for snapshot in self._recipe.snapshots:
+                    if before < snapshot <= seen:
+                        self._save(snapshot_name(snapshot), seen)
+                if seen - saved >= state_every and step + 1 < num_steps:
+                    saved = seen
+                    at = Position(
+                        step=step + 1,
+                        images=seen,
+                        window=tuple(window),
+                        metrics_bytes=written,
+                        best=best,
+                    )
+                    write_state(self._folder, self._recipe, self._network, self._learner.learnt, self._optimiser, at)
+        self._save(LAST, seen)
+        save_result(self._look_back(), self._folder / OUTCOME)
+        (self._folder / STATE).unlink(missing_ok=True)
+        return self._folder / LAST
+
+    def _step(self, step: int, rate: float, seen: int) -> StepOutcome:
+        """One step of the optimiser; nothing has changed when it raises."""
+        recipe = self._recipe
+        frozen_from = round((1 - recipe.frozen_statistics_fraction) * self._learner.num_steps)
+        if recipe.norm == "frozen" or step >= frozen_from:
+            freeze_statistics(self._network)
+        self._optimiser.zero_grad()
+        outcome = self._learner.accumulate(step)
+        losses = [loss for loss in (outcome.loss, outcome.adapted_loss) if loss is not None]
+        norm = float(clip_grad_norm_(self._network.parameters(), recipe.gradient_clip))
+        if not all(map(math.isfinite, (*losses, norm))):
+            what = "loss" if not all(map(math.isfinite, losses)) else "gradient"
+            value = next((value for value in (*losses, norm) if not math.isfinite(value)), norm)
+            raise UsageError(
+                f"The {what} is {value} after {seen} images of {recipe.algorithm} training. "
+                f"Use a smaller --outer-lr than {recipe.learning_rate}"
+                + (f" or --inner-lr than {recipe.inner_loop.learning_rate}." if outcome.adapted_loss else ".")
+            )
+        self._optimiser.step(rate)
+        return outcome
+
+    def _summarise(self, window: list[StepOutcome], seen: int, rate: float, *, last: bool) -> TrainingStatus:
+        measured: dict[str, float] | None = None
+        first = seen - sum(item.num_images for item in window)
+        if self._validation is not None and (last or seen // VALIDATE_EVERY > first // VALIDATE_EVERY):
+            measured = measure_by_task(self._network, self._validation, precision=self._recipe.precision)
+        return summarise(window, seen, rate, self._recipe, measured)
+
+    def _save(self, name: str, images: int) -> None:
+        save_network(self._folder / name, self._network, self._learner.learnt, self._recipe, images)
+
+    def _look_at_the_start(self) -> tuple[Check, ...]:
+        return (
+            guards.check_initial_logits(self._network, self._sample),
+            guards.check_blank_images(self._pool),
+            guards.check_classes(self._pool),
+        )
+
+    def _look_back(self) -> guards.RunOutcome:
+        """The guards of the whole run, and its last accuracy beside the majority rate."""
+        lines = (self._folder / METRICS).read_text(encoding="utf-8").splitlines()
+        last = json.loads(lines[-1])
+        estimate = Estimate(
+            name="training.accuracy",
+            label=f"accuracy on the last {METRICS_EVERY} training images, each seen once, before adaptation",
+            value=last["accuracy"],
+            unit="accuracy",
+            reference=guards.majority_rate(self._pool.labels),
+            reference_label="always giving the more frequent answer",
+            n=METRICS_EVERY,
+            n_unit="images",
+        )
+        plan = getattr(self._learner, "episodes", ())
+        late = [
+            guards.check_dead_units(self._network, self._sample),
+            guards.check_constant_answer(self._network, self._sample),
+        ]
+        if plan:
+            labels, tasks = self._pool.labels.astype(np.int64), self._pool.task_ids.astype(np.int64)
+            late.append(guards.check_episode_plan(plan, labels, tasks))
+        return guards.RunOutcome(estimates=(estimate,), checks=(*self._early_checks, *late))
 
 
 def schedule(step: int, num_steps: int, recipe: Recipe) -> float:
@@ -137,13 +279,29 @@ def freeze_statistics(network: ConvNet) -> None:
             module.eval()
 
 
-def summarise(window: list[StepOutcome], images: int, learning_rate: float) -> TrainingStatus:
-    """Means over the steps of a window; steps of one run are of one size."""
+def summarise(
+    window: list[StepOutcome],
+    images: int,
+    learning_rate: float,
+    recipe: Recipe,
+    validation: dict[str, float] | None = None,
+) -> TrainingStatus:
+    """Means over the steps of a window, each counting the same."""
 
     def mean(values: list[float | None]) -> float | None:
         numbers = [value for value in values if value is not None]
         return sum(numbers) / len(numbers) if numbers else None
 
+    def mean_over(tasks: tuple[str, ...]) -> float | None:
+        return mean([validation[task] for task in tasks if task in validation]) if validation else None
+
+    counts = [item for outcome in window for item in outcome.by_task]
+    by_task = {
+        name: sum(right for task, right, _ in counts if task == number)
+        / sum(asked for task, _, asked in counts if task == number)
+        for number, name in enumerate(recipe.tasks)
+        if any(task == number for task, _, _ in counts)
+    }
     return TrainingStatus(
         images=images,
         loss=sum(item.loss for item in window) / len(window),
@@ -151,6 +309,10 @@ def summarise(window: list[StepOutcome], images: int, learning_rate: float) -> T
         adapted_loss=mean([item.adapted_loss for item in window]),
         adapted_accuracy=mean([item.adapted_accuracy for item in window]),
         learning_rate=learning_rate,
+        by_task=by_task,
+        validation=validation,
+        trained_accuracy=mean_over(recipe.tasks),
+        held_out_accuracy=mean_over(recipe.held_out),
     )
 
 
@@ -165,22 +327,3 @@ def _check_pool(recipe: Recipe, pool: TrainingPool) -> None:
             f"The pool holds {len(pool.labels)} images, the recipe uses {recipe.pool_size}. "
             "Generate a pool for this recipe."
         )
-
-
-def _save(network: ConvNet, path: Path, recipe: Recipe, images: int) -> None:
-    training: dict[str, str | int | float] = {
-        "algorithm": recipe.algorithm,
-        "seed": recipe.seed,
-        "tasks": ",".join(recipe.tasks),
-        "held_out": ",".join(recipe.held_out),
-        "num_images": images,
-        "initial": INITIAL,
-    }
-    if recipe.algorithm == "fomaml":
-        training |= {
-            "inner_steps": recipe.inner_loop.num_steps,
-            "inner_learning_rate": recipe.inner_loop.learning_rate,
-            "support": recipe.episodes.support,
-            "query": recipe.episodes.query,
-        }
-    write_checkpoint(path, network, training=training)

@@ -1,29 +1,55 @@
 """Meta-learning: one meta-gradient per step, from episodes adapted by ``inner_loop``.
 
 Of each episode, theta is adapted to the support set and the query loss at the adapted parameters is differentiated
-back to theta (first order: Finn et al. 2017, arXiv:1703.03400, section 5.2). The support loss before adaptation joins
-with its own weight: its gradient has been computed for the inner step anyway, so it costs nothing, and it carries
-the network off the plateau on which the inner step has nothing yet to amplify (the multi-step loss of Antoniou et al.
-2019, arXiv:1810.09502, section 4, at step 0).
+back to theta: exactly (MAML: Finn et al. 2017, arXiv:1703.03400, equation 4), with each inner gradient for a constant
+(FOMAML, section 5.2 there), or through the head alone (ANIL: Raghu et al. 2020, arXiv:1909.09157). The matched control
+does the same with an inner rate of 0. The support loss before adaptation joins with its own weight: its gradient has
+been computed for the inner step anyway, so it costs nothing, and it carries the network off the plateau on which the
+inner step has nothing yet to amplify (the multi-step loss of Antoniou et al. 2019, arXiv:1810.09502, section 4, at
+step 0).
 
 Batch norm normalises with the statistics of each support or query set. Running statistics, for use in evaluation,
-are those of the support sets at theta, averaged over the episodes of a step; what adapted copies see is thrown away.
+are those of the support sets at theta, averaged over the episodes of a step; what adapted copies see is thrown away,
+or goes to statistics of its own for each number of inner steps.
 Near the end of a run they are frozen and used in training too (``loop.freeze_statistics``): a network that has always
 been normalised by task does not do as well when it is normalised by the statistics of all tasks together.
 """
 
 from __future__ import annotations
 
-import torch
+from typing import NamedTuple
+
 from torch import Tensor
 
 from meta_baseline.episodes import Episode, plan_episodes
-from meta_baseline.inner_loop import Parameters, forward, inner_steps, parameters_and_buffers
+from meta_baseline.inner_loop import (
+    Buffers,
+    InnerLoop,
+    InnerStep,
+    Parameters,
+    buffers_at,
+    forward,
+    inner_steps,
+    parameters_and_buffers,
+)
 from meta_baseline.models import ConvNet
-from meta_baseline.training.learners import StepOutcome, keep_statistics
+from meta_baseline.training.learners import (
+    EpisodeOutcome,
+    StepOutcome,
+    keep_statistics,
+    moves_statistics,
+    summarise_episodes,
+)
+from meta_baseline.training.learnt_adaptation import LearntAdaptation
 from meta_baseline.training.objectives import classification_loss, count_correct
 from meta_baseline.training.pool_images import PoolImages
-from meta_baseline.training.recipes import Recipe
+from meta_baseline.training.recipe import Recipe
+
+
+class _QueryAnswers(NamedTuple):
+    loss: Tensor
+    logits: Tensor
+    moved: Parameters
 
 
 class MetaLearner:
@@ -36,6 +62,18 @@ class MetaLearner:
         pool = images.pool
         self._plan = plan_episodes(pool.labels, pool.task_ids, recipe.episodes, recipe.rng("order"))
         self._loss = classification_loss(network.decision_rule)
+        learns_rates = recipe.learn_inner_rates and recipe.algorithm != "matched"
+        self.learnt = LearntAdaptation.start(
+            network,
+            num_steps=recipe.inner_loop.num_steps,
+            learning_rate=recipe.inner_loop.learning_rate if learns_rates else None,
+            per_step=recipe.norm == "per-step",
+        )
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """All episodes of the run, in their order."""
+        return tuple(episode for step in self._plan for episode in step)
 
     @property
     def num_steps(self) -> int:
@@ -44,47 +82,89 @@ class MetaLearner:
 
     def accumulate(self, step: int) -> StepOutcome:
         """The meta-gradient of meta-step ``step``; batch norm moves its running statistics once."""
-        episodes = self._plan[step]
+        episodes, progress = self._plan[step], step / self.num_steps
+        inner_loop = self._recipe.inner_loop_at(progress)
+        weights = multi_step_weights(inner_loop.num_steps, progress, self._recipe.multi_step_fraction)
         parameters, buffers = parameters_and_buffers(self._network)
-        outcomes = [self._learn(episode, parameters, buffers, 1 / len(episodes)) for episode in episodes]
-        keep_statistics(buffers, [moved for _, moved in outcomes])
-        totals = torch.tensor([numbers for numbers, _ in outcomes], dtype=torch.float64).mean(dim=0)
-        loss, accuracy, adapted_loss, adapted_accuracy = totals.tolist()
-        return StepOutcome(
-            num_images=self._recipe.episodes.images_per_step,
-            loss=loss,
-            accuracy=accuracy,
-            adapted_loss=adapted_loss,
-            adapted_accuracy=adapted_accuracy,
-        )
+        outcomes = [
+            self._learn(episode, parameters, buffers, inner_loop, weights, 1 / len(episodes)) for episode in episodes
+        ]
+        if moves_statistics(self._network):
+            keep_statistics(buffers, [outcome.moved[0] for outcome in outcomes])
+            for number, own in enumerate(self.learnt.statistics, start=1):
+                keep_statistics(own, [outcome.moved[number] for outcome in outcomes])
+        return summarise_episodes(outcomes, sum(len(e.support) + len(e.query) for e in episodes))
 
     def _learn(
-        self, episode: Episode, parameters: dict[str, Tensor], buffers: Parameters, weight: float
-    ) -> tuple[tuple[float, float, float, float], Parameters]:
-        """Add one episode's share of the meta-gradient; losses and accuracies before and after, moved statistics."""
-        recipe, rule = self._recipe, self._network.decision_rule
+        self,
+        episode: Episode,
+        parameters: dict[str, Tensor],
+        own_buffers: Parameters,
+        inner_loop: InnerLoop,
+        weights: tuple[float, ...],
+        share: float,
+    ) -> EpisodeOutcome:
+        """Add one episode's share of the meta-gradient."""
+        precision, rule = self._recipe.precision, self._network.decision_rule
         support, query = self._images.read(episode.support), self._images.read(episode.query)
+        buffers = self.learnt.buffers(own_buffers)
         steps = list(
             inner_steps(
                 self._network,
                 parameters,
                 buffers,
                 *support,
-                inner_loop=recipe.inner_loop,
+                inner_loop=inner_loop,
                 loss=self._loss,
-                precision=recipe.precision,
+                precision=precision,
+                rates=self.learnt.rates_or_none,
             )
         )
-        first, adapted = steps[0], steps[-1].parameters
-        logits, _ = forward(self._network, adapted, buffers, query[0], precision=recipe.precision)
-        query_loss = self._loss(logits, query[1])
-        (weight * query_loss).backward()
+        last = self._ask(steps[-1], len(steps), query, buffers)
+        objective = weights[-1] * last.loss
+        for number, (step, weight) in enumerate(zip(steps[:-1], weights), start=1):
+            if weight > 0:
+                objective = objective + weight * self._ask(step, number, query, buffers).loss
+        (share * self._with_support_loss(objective, steps[0], parameters)).backward()
+        self._add_support_gradient(steps[0], parameters, share)
+        return EpisodeOutcome(
+            task=episode.task,
+            loss=steps[0].loss.item(),
+            num_right=count_correct(steps[0].logits, support[1], rule),
+            num_support=len(support[1]),
+            adapted_loss=last.loss.item(),
+            adapted_accuracy=count_correct(last.logits, query[1], rule) / len(query[1]),
+            moved=(*(step.buffers for step in steps), last.moved),
+        )
+
+    def _ask(self, step: InnerStep, number: int, query: tuple[Tensor, Tensor], buffers: Buffers) -> _QueryAnswers:
+        """The queries at the parameters after ``number`` steps."""
+        statistics = buffers_at(buffers, number)
+        precision = self._recipe.precision
+        logits, moved = forward(self._network, step.parameters, statistics, query[0], precision=precision)
+        return _QueryAnswers(self._loss(logits, query[1]), logits, moved)
+
+    def _with_support_loss(self, objective: Tensor, first: InnerStep, parameters: Parameters) -> Tensor:
+        """The objective with the support loss, where the inner step has not computed its whole gradient."""
+        if first.gradient.keys() == parameters.keys() or self._recipe.support_loss_weight == 0:
+            return objective
+        return objective + self._recipe.support_loss_weight * first.loss
+
+    def _add_support_gradient(self, first: InnerStep, parameters: dict[str, Tensor], share: float) -> None:
+        """Add the support loss's gradient where the inner step has computed it."""
+        if first.gradient.keys() != parameters.keys():
+            return
         for name, parameter in parameters.items():
             assert parameter.grad is not None
-            parameter.grad.add_(first.gradient[name].detach(), alpha=weight * recipe.support_loss_weight)
-        return (
-            first.loss.item(),
-            count_correct(first.logits, support[1], rule) / len(support[1]),
-            query_loss.item(),
-            count_correct(logits, query[1], rule) / len(query[1]),
-        ), first.buffers
+            parameter.grad.add_(first.gradient[name].detach(), alpha=share * self._recipe.support_loss_weight)
+
+
+def multi_step_weights(num_steps: int, progress: float, fraction: float) -> tuple[float, ...]:
+    """Weights of the query losses after 1, 2, ..., K inner steps; they sum to 1.
+
+    Equal at the start of a run, and all on the last step from ``fraction`` of the run on, linearly in between
+    (Antoniou et al. 2019, section 4, "multi-step loss optimization").
+    """
+    spread = 1.0 - progress / fraction if progress < fraction else 0.0
+    early = spread / num_steps
+    return (*[early] * (num_steps - 1), 1.0 - early * (num_steps - 1))

@@ -11,6 +11,7 @@ matrices so large (the published 1024-unit heads) that making them orthogonal wo
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -34,6 +35,7 @@ class Optimiser:
         weight_decay: decoupled, for every parameter.
         matrix_rate: learning rate of orthogonalised steps in units of AdamW's.
         momentum: of orthogonalised steps, after Nesterov.
+        extra: parameters beside the network's (learnt inner rates), for AdamW without decay.
     """
 
     def __init__(
@@ -44,11 +46,15 @@ class Optimiser:
         weight_decay: float = 1e-4,
         matrix_rate: float = 14.0,
         momentum: float = 0.9,
+        extra: Sequence[Tensor] = (),
     ) -> None:
         self._matrices = list_hidden_weights(network) if name == "muon" else []
         hidden = {id(weight) for weight in self._matrices}
-        self._others = [parameter for parameter in network.parameters() if id(parameter) not in hidden]
+        self._others: list[Tensor] = [parameter for parameter in network.parameters() if id(parameter) not in hidden]
         self._adamw = torch.optim.AdamW(self._others, weight_decay=weight_decay, fused=True)
+        if extra:
+            self._others += extra
+            self._adamw.add_param_group({"params": list(extra), "weight_decay": 0.0})
         self._momenta = [torch.zeros_like(weight).flatten(1) for weight in self._matrices]
         self._weight_decay, self._matrix_rate, self._momentum = weight_decay, matrix_rate, momentum
 
@@ -56,6 +62,28 @@ class Optimiser:
         """Forget all gradients."""
         for parameter in (*self._matrices, *self._others):
             parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything the next step depends on besides weights and gradients, by name; empty before the first step."""
+        named = {f"momentum/{number}": mean for number, mean in enumerate(self._momenta)}
+        for number, parameter in enumerate(self._others):
+            for name, value in self._adamw.state.get(parameter, {}).items():
+                named[f"{name}/{number}"] = value
+        return named
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what ``tensors`` gave."""
+        for number, mean in enumerate(self._momenta):
+            mean.copy_(tensors[f"momentum/{number}"])
+        for number, parameter in enumerate(self._others):
+            if f"step/{number}" not in tensors:
+                continue
+            means = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            for name, mean in means.items():
+                mean.copy_(tensors[f"{name}/{number}"])
+            step = tensors[f"step/{number}"].to(parameter.device, copy=True)
+            self._adamw.state[parameter] = {"step": step, **means}
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:

@@ -33,11 +33,14 @@ class PoolImages:
         self._symmetries = none if augmentation is None else augmentation.integers(NUM_SYMMETRIES, size=rows)
 
     def read(self, rows: Int64[ndarray, " N"]) -> tuple[Float[Tensor, "N C H W"], Int64[Tensor, " N"]]:
-        """Network inputs (channels last) and labels of these rows."""
-        pixels = apply_symmetries(self.pool.images[rows], self._symmetries[rows])
-        images = self._network.preprocessing(torch.from_numpy(pixels).to(self._device))
+        """Network inputs (channels last) and labels of these rows, to train on."""
         labels = torch.from_numpy(self.pool.labels[rows].astype(np.int64)).to(self._device)
-        return channels_last(images), labels
+        return self.look_at(rows), labels
+
+    def look_at(self, rows: Int64[ndarray, " N"]) -> Float[Tensor, "N C H W"]:
+        """Network inputs alone: for guards and statistics, which know no labels."""
+        pixels = apply_symmetries(self.pool.images[rows], self._symmetries[rows])
+        return channels_last(self._network.preprocessing(torch.from_numpy(pixels).to(self._device)))
 
 
 def channels_last(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:

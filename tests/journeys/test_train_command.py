@@ -67,7 +67,7 @@ def test_another_run_in_the_folder_is_kept_unless_it_may_be_moved_aside(
         (("--tasks", "regular,squiggles"), 2, "No task 'squiggles'"),
         (("--tasks", "filled", "--held-out", "filled"), 2, "cannot be both trained and held out"),
         (("--support", "7"), 2, "Use an even --support"),
-        (("--inner-steps", "0"), 2, "Use --inner-steps 1 or more"),
+        (("--inner-steps", "0"), 2, "use --inner-steps 1 or more"),
         (("--image-size", "8"), 2, "Choose a larger image size"),
         (("--threads", "0"), 2, "Use --workers and --threads of 1 or more"),
         (("--seed", "-1"), 2, "Choose 0 or a positive whole number"),

@@ -59,7 +59,7 @@ def test_an_arm_that_is_killed_ends_the_pair_and_the_other_arm(tmp_path: Path, m
 
 def test_bars_take_reports_of_both_arms_and_stay_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     status = TrainingStatus(
-        images=100, loss=0.7, accuracy=0.5, adapted_loss=None, adapted_accuracy=None, learning_rate=1e-3
+        images=100, loss=0.7, accuracy=0.5, adapted_loss=None, adapted_accuracy=None, learning_rate=1e-3, by_task={}
     )
     with TrainingBars(("meta", "baseline"), 200) as bars:
         bars.show("meta", status)

@@ -28,7 +28,7 @@ def test_every_episode_is_one_task_balanced_and_no_row_is_used_twice(
     num_tasks: int, tasks_per_step: int, support: int, query: int, seed: int
 ) -> None:
     labels, task_ids = pool(num_tasks, 23)
-    shape = EpisodeShape(tasks_per_step=tasks_per_step, support=support, query=query)
+    shape = EpisodeShape(tasks_per_step=tasks_per_step, support_sizes=(support,), query_size=query)
     steps = plan_episodes(labels, task_ids, shape, np.random.default_rng(seed))
     used: list[int] = []
     for step in steps:
@@ -39,12 +39,12 @@ def test_every_episode_is_one_task_balanced_and_no_row_is_used_twice(
                 assert labels[rows].sum() * 2 == size
                 assert set(task_ids[rows]) == {episode.task}
                 used.extend(rows)
-    assert len(used) == len(set(used)) == len(steps) * shape.images_per_step
+    assert len(used) == len(set(used)) == len(steps) * tasks_per_step * shape.images_per_cycle
 
 
 def test_a_pool_that_fits_is_used_up_by_batches_and_by_episodes() -> None:
     labels, task_ids = pool(8, 16)
-    shape = EpisodeShape(tasks_per_step=4, support=8, query=8)
+    shape = EpisodeShape(tasks_per_step=4, support_sizes=(8,), query_size=8)
     steps = plan_episodes(labels, task_ids, shape, np.random.default_rng(0))
     in_episodes = np.concatenate([np.concatenate([e.support, e.query]) for step in steps for e in step])
     in_batches = np.concatenate(plan_batches(len(labels), 32, np.random.default_rng(0)))
@@ -82,7 +82,16 @@ def test_too_few_images_are_refused_with_their_number() -> None:
         split_support_query(np.array([0, 1] * 3), 6, 1, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("sizes", [{"support": 5}, {"query": 0}, {"tasks_per_step": 0}])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"support_sizes": (5,)},
+        {"query_size": 0},
+        {"tasks_per_step": 0},
+        {"support_sizes": ()},
+        {"support_sizes": (4, 4)},
+    ],
+)
 def test_an_unbalanced_or_empty_episode_is_refused(sizes: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="Use "):
+    with pytest.raises(UsageError, match=r"Use an|Use --|Name at|Name each"):
         EpisodeShape(**sizes)

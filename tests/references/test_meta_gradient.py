@@ -48,7 +48,7 @@ def test_a_meta_step_equals_fomaml_in_place_on_copies(num_steps: int, support_lo
             assert value.grad is not None
             expected[name] += value.grad / len(episodes)
     outcome = MetaLearner(network, images, recipe).accumulate(0)
-    assert outcome.num_images == recipe.episodes.images_per_step
+    assert outcome.num_images == recipe.episodes.tasks_per_step * recipe.episodes.images_per_cycle
     for name, value in network.named_parameters():
         torch.testing.assert_close(value.grad, expected[name], rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(network.get_buffer("bn2.running_var"), torch.stack(statistics).mean(dim=0))
