@@ -11,6 +11,7 @@ images, hdf5_process, hdf5_child, protobuf, crc32c       untrusted bytes, taken 
 scanning      one look at every image, in threads
 latents, measured       latents that come with the images, or are measured from their pixels
 checks, leaks           what has to be said before anything is concluded
+shortcuts, auc          how far one gets without comparing shapes
 """
 
 from meta_baseline.datasets.loading import StimulusDataset, build_loader, hash_stimuli, read_grey_images
