@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -44,8 +46,9 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
         UnreadableImage: when the file is missing, too large, damaged, or no PNG.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        with path.open("rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(min(size, MAX_BYTES + 1))
     except OSError as error:
         raise UnreadableImage(error.strerror or "not readable") from error
     return decode_png(data)
@@ -70,8 +73,10 @@ def decode_png(data: bytes) -> UInt8[ndarray, "H W 3"]:
 
 def as_rgb(image: UInt8[ndarray, "H W ..."]) -> UInt8[ndarray, "H W 3"]:
     """An image [H, W], [H, W, 1] or [H, W, 3] as RGB."""
-    channels = image[..., np.newaxis] if image.ndim == 2 else image
-    return np.repeat(channels, 3, axis=2) if channels.shape[2] == 1 else channels
+    if image.ndim == 3 and image.shape[2] == 3:
+        return image
+    grey = np.ascontiguousarray(image.reshape(image.shape[:2]))
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
 
 
 def _check_size(data: bytes) -> None:
