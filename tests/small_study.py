@@ -44,15 +44,7 @@ class SmallStudy:
 
 def make_small_study(folder: Path, *, num_images: int) -> SmallStudy:
     """Write the study into ``folder``; the networks are untrained but for noise, which no test here minds."""
-    initial = build_network(architecture_of("stack4", image_size=32), torch.Generator().manual_seed(0))
-    for arm, seed in (("meta", 1), ("baseline", 2)):
-        (folder / arm).mkdir()
-        write_checkpoint(folder / arm / "initial.safetensors", initial, training={"algorithm": arm})
-        write_checkpoint(
-            folder / arm / "last.safetensors",
-            _perturb(initial, seed),
-            training={"algorithm": arm, "initial": "initial.safetensors"},
-        )
+    study = make_small_models(folder)
     options = [
         "--problem-number",
         "1",
@@ -64,6 +56,20 @@ def make_small_study(folder: Path, *, num_images: int) -> SmallStudy:
         str(folder),
     ]
     assert console(["generate", *options]) == 0
+    return study
+
+
+def make_small_models(folder: Path) -> SmallStudy:
+    """The study without its images."""
+    initial = build_network(architecture_of("stack4", image_size=32), torch.Generator().manual_seed(0))
+    for arm, seed in (("meta", 1), ("baseline", 2)):
+        (folder / arm).mkdir()
+        write_checkpoint(folder / arm / "initial.safetensors", initial, training={"algorithm": arm})
+        write_checkpoint(
+            folder / arm / "last.safetensors",
+            _perturb(initial, seed),
+            training={"algorithm": arm, "initial": "initial.safetensors"},
+        )
     return SmallStudy(
         folder=folder,
         meta_model=folder / "meta" / "last.safetensors",
