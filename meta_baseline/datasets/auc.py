@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -42,7 +42,8 @@ def estimate_auc(
         values: what is to tell the classes apart.
         labels: 0 or 1; both have to occur at least twice.
         groups: images with equal numbers belong together, e.g. show one shape identity; the variance is then that of
-            Obuchowski (1997, doi:10.2307/2533958), which takes groups, not images, as independent.
+            Obuchowski (1997, doi:10.2307/2533958), which takes groups, not images, as independent. A class that shows
+            a single group tells nothing about how groups vary: the error is infinite and the interval 0 to 1.
     """
     ones, zeros = values[labels == 1], values[labels == 0]
     ranks = rankdata(np.concatenate([ones, zeros]))
@@ -78,6 +79,8 @@ def _clustered_variance(
     sums_above = np.bincount(places[: len(above)], above, minlength=len(names)) / len(above)
     sums_below = np.bincount(places[len(above) :], below, minlength=len(names)) / len(below)
     with_ones, with_zeros = len(np.unique(groups_of_ones)), len(np.unique(groups_of_zeros))
+    if min(with_ones, with_zeros) < 2:
+        return inf
     return float(
         sums_above @ sums_above * with_ones / (with_ones - 1)
         + sums_below @ sums_below * with_zeros / (with_zeros - 1)

@@ -138,6 +138,25 @@ def test_the_error_over_groups_is_that_of_resampled_groups(shared: bool):
     assert (by_groups < by_images) == shared
 
 
+def test_a_single_identity_says_nothing_about_others():
+    rng = np.random.default_rng(0)
+    labels, groups = np.arange(40) % 2, np.zeros(40, np.int64)
+    estimate = estimate_auc(rng.normal(size=40) + 5 * labels, labels, groups)
+    assert estimate.auc > 0.95
+    assert (estimate.low, estimate.high, estimate.p_value) == (0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 5, 10])
+def test_few_identities_are_audited_without_a_verdict_from_one(
+    num_groups: int, regular: tuple[pd.DataFrame, np.ndarray]
+):
+    features, labels = regular
+    groups = np.arange(len(labels)) // 2 % num_groups
+    audit = audit_shortcuts(features, labels, groups)
+    assert all(0.0 <= one.auc.low <= one.auc.auc <= one.auc.high <= 1.0 for one in (*audit.single, audit.together))
+    assert num_groups > 1 or not any(one.is_leaky for one in (*audit.single, audit.together))
+
+
 def test_images_on_disk_are_audited_in_every_format(tmp_path: Path):
     write_svrt_folder(make_folder(tmp_path / "png" / "test"), "scrambled", num_images=200, seed=0)
     images, labels, _ = generate_dataset("scrambled", num_images=200, seed=0)
