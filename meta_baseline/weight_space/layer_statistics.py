@@ -12,12 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from meta_baseline.alignment import ScaledLayer, fold_batch_norm, scale_layer
 from meta_baseline.layers import Layer
+from meta_baseline.weight_space.spectra import (
+    effective_rank,
+    random_edge,
+    root_mean_square,
+    singular_values,
+    stable_rank,
+)
 
 NEAR_ZERO = 0.05
 """Weights below this share of the layer's root mean square count as near zero; 4.0 % of a normal sample do."""
@@ -74,13 +80,13 @@ def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
     """All statistics of one layer's parameters."""
     scaled = scale_layer(model, layer)
     matrix = scaled.weight.reshape(len(scaled.weight), -1)
-    magnitudes = np.abs(matrix).reshape(-1) / max(_rms(matrix), np.finfo(np.float32).tiny)
+    magnitudes = np.abs(matrix).reshape(-1) / max(root_mean_square(matrix), np.finfo(np.float32).tiny)
     spectrum = singular_values(matrix)
     gain = _gain(model, layer)
     values = {
         "norm": _norm_in_use(model, layer),
         "stored_norm": float(np.linalg.norm(_stored_weight(model, layer))),
-        "gain": float("nan") if gain is None else _rms(gain),
+        "gain": float("nan") if gain is None else root_mean_square(gain),
         "kurtosis": excess_kurtosis(matrix),
         "hoyer": hoyer_sparsity(matrix),
         "near_zero": float(np.mean(magnitudes < NEAR_ZERO)),
@@ -119,33 +125,7 @@ def hoyer_sparsity(values: Float[np.ndarray, ...]) -> float:
 def dead_fraction(matrix: Float[np.ndarray, "C D"], gain: Float[np.ndarray, " C"] | None = None) -> float:
     """Share of units whose weights, times the gain of the normalisation after them, are next to nothing."""
     sizes = np.linalg.norm(matrix.astype(np.float64), axis=1) * (1.0 if gain is None else np.abs(gain))
-    return float(np.mean(sizes <= DEAD * _rms(sizes)))
-
-
-def singular_values(matrix: Float[np.ndarray, "C D"]) -> Float[np.ndarray, " R"]:
-    """In falling order, by the eigenvalues of the smaller Gram matrix.
-
-    That is many times faster for long matrices and exact to about 1e-8 of the largest; smaller values are set to zero.
-    """
-    wide = matrix.astype(np.float64) if matrix.shape[0] <= matrix.shape[1] else matrix.T.astype(np.float64)
-    values = np.sqrt(np.clip(np.linalg.eigvalsh(wide @ wide.T)[::-1], 0.0, None))
-    return np.where(values > 1e-7 * values[0], values, 0.0)
-
-
-def stable_rank(spectrum: Float[np.ndarray, " R"]) -> float:
-    """Sum of squared singular values over the largest one (Rudelson & Vershynin 2007, doi:10.1145/1255443.1255449)."""
-    return float(np.sum(spectrum**2) / spectrum[0] ** 2) if spectrum[0] > 0 else float("nan")
-
-
-def effective_rank(spectrum: Float[np.ndarray, " R"]) -> float:
-    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007, EUSIPCO, definition 1)."""
-    shares = spectrum[spectrum > 0] / spectrum.sum() if spectrum[0] > 0 else spectrum[:0]
-    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else float("nan")
-
-
-def random_edge(matrix: Float[np.ndarray, "C D"]) -> float:
-    """Largest singular value to which a random matrix of this size and scale tends (Marchenko & Pastur 1967)."""
-    return _rms(matrix) * float(np.sqrt(matrix.shape[0]) + np.sqrt(matrix.shape[1]))
+    return float(np.mean(sizes <= DEAD * root_mean_square(sizes)))
 
 
 def cosine_and_distance(meta: ScaledLayer, baseline: ScaledLayer) -> tuple[float, float]:
@@ -160,73 +140,6 @@ def cosine_and_distance(meta: ScaledLayer, baseline: ScaledLayer) -> tuple[float
     inner = float(one @ other)
     distance = np.sqrt(max(sum(norms) - 2 * inner, 0.0) / (sum(norms) / 2))
     return inner / float(np.sqrt(norms[0] * norms[1])), float(distance)
-
-
-def principal_axes(
-    matrix: Float[np.ndarray, "C D"], num_axes: int
-) -> tuple[Float[np.ndarray, "D k"], Float[np.ndarray, " k"]]:
-    """The leading principal axes of a matrix whose rows are already centred, and the fraction of variance on each.
-
-    Sign rule: the entry of largest magnitude of every axis is positive. Fewer axes come back where the rank is smaller.
-    """
-    rows = matrix.astype(np.float64, copy=False)
-    total = float(np.vdot(rows, rows))
-    tall = rows.shape[0] > rows.shape[1]
-    gram = rows.T @ rows if tall else rows @ rows.T
-    size = len(gram)
-    variances, vectors = eigh(gram, subset_by_index=(max(size - num_axes, 0), size - 1))
-    keep = variances > 1e-12 * total
-    variances, vectors = variances[keep][::-1], vectors[:, keep][:, ::-1]
-    axes = vectors if tall else rows.T @ vectors / np.sqrt(variances)
-    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
-    return axes * np.sign(largest), variances / total if total > 0 else variances
-
-
-def subspace_cosines(first: Float[np.ndarray, "D k"], second: Float[np.ndarray, "D k"]) -> Float[np.ndarray, " k"]:
-    """Cosines of the principal angles between two subspaces given by orthonormal axes (Bjoerck & Golub 1973)."""
-    return np.clip(np.linalg.svd(first.T @ second, compute_uv=False), 0.0, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JointProjection:
-    """The units of two layers, and of an untrained one, in one common basis.
-
-    Attributes:
-        meta, baseline, untrained: [C, 2] coordinates; the basis was fitted on meta and baseline alone.
-        explained: [2] fraction of the variance of meta and baseline together on each axis.
-        untrained_explained: the fraction of the untrained units' own variance on both axes together.
-    """
-
-    meta: Float[np.ndarray, "C 2"]
-    baseline: Float[np.ndarray, "C 2"]
-    untrained: Float[np.ndarray, "C 2"]
-    explained: Float[np.ndarray, " 2"]
-    untrained_explained: float
-
-
-def project_jointly(
-    meta: Float[np.ndarray, "C D"], baseline: Float[np.ndarray, "C D"], untrained: Float[np.ndarray, "C D"]
-) -> JointProjection:
-    """Principal components of the rows of two matrices in which both networks count the same.
-
-    Rows of a network are weighted by 1 / sqrt(their number) and the centre is the mean of the two networks' means.
-    """
-    centre = (meta.mean(axis=0, dtype=np.float64) + baseline.mean(axis=0, dtype=np.float64)) / 2
-    joint = np.concatenate([meta, baseline], dtype=np.float64)
-    joint -= centre
-    joint[: len(meta)] *= np.sqrt(len(baseline) / len(meta))
-    axes, explained = principal_axes(joint, 2)
-    own = untrained - untrained.mean(axis=0)
-    missing = 2 - axes.shape[1]
-    axes, explained = np.pad(axes, ((0, 0), (0, missing))), np.pad(explained, (0, missing))
-    total = float(np.sum(np.square(own, dtype=np.float64)))
-    return JointProjection(
-        meta=meta @ axes - centre @ axes,
-        baseline=baseline @ axes - centre @ axes,
-        untrained=untrained @ axes - centre @ axes,
-        explained=explained,
-        untrained_explained=float(np.sum((own @ axes) ** 2)) / total if total > 0 else float("nan"),
-    )
 
 
 def is_calibrated(model: nn.Module, layer: Layer) -> bool:
@@ -255,7 +168,3 @@ def _gain(model: nn.Module, layer: Layer) -> Float[np.ndarray, " C"] | None:
     if weight is None or weight.ndim != 1 or len(weight) != layer.shape[0]:
         return None
     return weight.detach().cpu().double().numpy()
-
-
-def _rms(values: Float[np.ndarray, ...]) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

@@ -15,15 +15,9 @@ from torch import nn
 
 from meta_baseline.alignment import Alignment, apply_permutation, match_weights, scale_layer
 from meta_baseline.layers import Layer, list_layers
-from meta_baseline.weight_space.layer_statistics import (
-    JointProjection,
-    cosine_and_distance,
-    principal_axes,
-    project_jointly,
-    singular_values,
-    stable_rank,
-    subspace_cosines,
-)
+from meta_baseline.weight_space.layer_statistics import cosine_and_distance
+from meta_baseline.weight_space.projections import JointProjection, principal_axes, project_jointly, subspace_cosines
+from meta_baseline.weight_space.spectra import singular_values, stable_rank
 
 FEWEST_UNITS = 4
 """Layers with fewer units have no spread worth a projection."""

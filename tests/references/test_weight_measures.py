@@ -16,17 +16,12 @@ from meta_baseline.weight_space.layer_statistics import (
     MAGNITUDE_EDGES,
     cosine_and_distance,
     dead_fraction,
-    effective_rank,
     excess_kurtosis,
     hoyer_sparsity,
     measure_layer,
-    principal_axes,
-    project_jointly,
-    random_edge,
-    singular_values,
-    stable_rank,
-    subspace_cosines,
 )
+from meta_baseline.weight_space.projections import principal_axes, project_jointly, subspace_cosines
+from meta_baseline.weight_space.spectra import effective_rank, random_edge, singular_values, stable_rank
 
 
 @pytest.fixture
