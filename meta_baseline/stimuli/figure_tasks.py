@@ -1,11 +1,11 @@
-"""The task that draws two figures: one at a time, many at once, and in minimal pairs."""
+"""The task that draws two figures: many at once, and in minimal pairs."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from meta_baseline.stimuli.figures import Figures, draw_batch, draw_one
+from meta_baseline.stimuli.figures import Figures, draw_batch
 from meta_baseline.stimuli.minimal_pairs import describe_variations
 from meta_baseline.stimuli.task import Task
 
@@ -15,8 +15,6 @@ def describe_figures(figures: Figures, **about: Any) -> Task:
     return Task(
         **about,
         colour=figures.coloured,
-        draw_shapes=lambda rng: figures.draw_shapes(rng.random((1, figures.num_shape_draws))),
-        compose=lambda rng, label, shapes=None: draw_one(rng, figures, label, shapes),
         draw_batch=partial(draw_batch, figures),
         vary=describe_variations(figures, figures.changes()),
     )

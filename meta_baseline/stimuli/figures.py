@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
-from meta_baseline.stimuli.canvas import CANVAS_SIZE, Ink, blank_ink, has_two_outlines
+from meta_baseline.stimuli.canvas import CANVAS_SIZE, Ink, has_two_outlines
 from meta_baseline.stimuli.draws import Keys, Uniforms, derive_key, uniforms
 from meta_baseline.stimuli.scene import PlacedObject, Scene
 
@@ -56,8 +55,8 @@ class Batch:
     Attributes:
         images: uint8, grey [N, 128, 128] or RGB [N, 128, 128, 3], white 255.
         labels: [N], 1 = same.
-        boxes: int64 [N, 2, 4], left, top, width, height of both objects in px, in drawing order.
-        details: latents of each object by name [N, 2], in drawing order.
+        boxes: int64 [N, K, 4], left, top, width, height of the K objects in px, in drawing order.
+        details: latents of each object by name [N, K], in drawing order.
         shared: latents of the image by name [N].
         ink: int64 [N], number of pixels that are not white.
     """
@@ -71,27 +70,33 @@ class Batch:
 
     def scene(self, row: int) -> Scene:
         """One image as a scene."""
-        first, second = (
-            PlacedObject(tuple(self.boxes[row, k].tolist()), {n: v[row, k].item() for n, v in self.details.items()})
-            for k in (0, 1)
+        objects = tuple(
+            PlacedObject(tuple(box), {name: values[row, k].item() for name, values in self.details.items()})
+            for k, box in enumerate(self.boxes[row].tolist())
         )
-        return Scene(self.images[row], (first, second), {name: v[row].item() for name, v in self.shared.items()})
+        return Scene(self.images[row], objects, {name: v[row].item() for name, v in self.shared.items()})
 
     def latents(self) -> dict[str, Column]:
-        """Latents by name [N], the left object as object 1: the columns of ``scene.read_latents``."""
+        """Latents by name [N], objects numbered from left to right: the columns of ``scene.read_latents``."""
         centres = self.boxes[:, :, :2] + (self.boxes[:, :, 2:] - 1) / 2
         x, y = centres[:, :, 0], centres[:, :, 1]
-        turned = (x[:, 1] < x[:, 0]) | ((x[:, 1] == x[:, 0]) & (y[:, 1] < y[:, 0]))
-        order = np.where(turned[:, np.newaxis], (1, 0), (0, 1))
+        order = np.lexsort((y, x), axis=1)
         width, height = self.boxes[:, :, 2], self.boxes[:, :, 3]
         objects = {"x": x, "y": y, "width": width, "height": height, "size": np.sqrt(width * height), **self.details}
         objects = {name: np.take_along_axis(values, order, axis=1) for name, values in objects.items()}
-        dx, dy, size = objects["x"][:, 1] - objects["x"][:, 0], np.diff(objects["y"])[:, 0], objects["size"]
+        x, y, size, count = objects["x"], objects["y"], objects["size"], x.shape[1]
+        one, other = np.triu_indices(count, 1)
+        dx, dy = x[:, other] - x[:, one], y[:, other] - y[:, one]
+        distances = np.hypot(dx, dy)
+        if count == 2:
+            spread = {"distance": distances[:, 0], "angle": np.degrees(np.arctan2(dy[:, 0], dx[:, 0]))}
+        else:
+            spread = {"num_objects": np.full(len(x), count), "distance": distances.mean(axis=1)}
+            spread["distance_min"] = distances.min(axis=1)
         return {
             "same": self.labels,
-            **{f"{name}{k + 1}": values[:, k] for k in (0, 1) for name, values in objects.items()},
-            "distance": np.hypot(dx, dy),
-            "angle": np.degrees(np.arctan2(dy, dx)),
+            **{f"{name}{k + 1}": values[:, k] for k in range(count) for name, values in objects.items()},
+            **spread,
             "size_ratio": size.min(axis=1) / size.max(axis=1),
             "ink": self.ink,
             **self.shared,
@@ -181,15 +186,6 @@ def draw_layout(figures: Figures, layout: Layout) -> Batch | None:
         if not (clear or figures.accepts(canvas, layout, row)):
             return None
     return _finish(figures, layout, canvases)
-
-
-def draw_one(rng: Generator, figures: Figures, label: int, shapes: Shapes | None = None) -> Scene | None:
-    """One attempt at one image, with these shapes [1, ...] or new ones."""
-    u = rng.random((1, figures.num_shape_draws + figures.num_place_draws))
-    shapes = figures.draw_shapes(u) if shapes is None else shapes
-    canvases, labels = blank_ink()[np.newaxis], np.array([label])
-    layout, accepted = _attempt(figures, shapes, labels, u, canvases, np.zeros(1, np.intp))
-    return _finish(figures, layout, canvases).scene(0) if accepted[0] else None
 
 
 def take(shapes: Shapes, rows: Column) -> Shapes:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +26,7 @@ from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
 from meta_baseline.stimuli.draws import derive_keys
 from meta_baseline.stimuli.figures import Batch
 from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.scene import Latents, Scene, read_latents
+from meta_baseline.stimuli.scene import Latents
 from meta_baseline.stimuli.task import Task
 
 Split = Literal["train", "val", "test"]
@@ -73,27 +72,9 @@ def generate_image(
     """
     task = get_task(task) if isinstance(task, str) else task
     shown = index if identity is None else identity
-    if task.draw_batch is not None:
-        batch = draw_images(task, [label], [index], seed, None if identity is None else [identity], split=split)
-        latents = {name: values[0].item() for name, values in batch.latents().items()}
-        return Stimulus(image=batch.images[0], label=label, latents=latents, identity=shown)
-    scene = draw_scene(task, label, seed, index, identity, split=split)
-    return Stimulus(image=scene.image, label=label, latents=read_latents(scene, label), identity=shown)
-
-
-def draw_scene(task: Task, label: int, seed: int, index: int, identity: int | None = None, *, split: Split) -> Scene:
-    """The image of ``generate_image`` with its objects, before latents are read from it."""
-    if task.draw_batch is not None:
-        identities = None if identity is None else [identity]
-        return draw_images(task, [label], [index], seed, identities, split=split).scene(0)
-    rng = _generator(task, seed, split, _IMAGE_STREAM, index)
-    shapes = None if identity is None else _draw_identity(task.name, seed, split, identity)
-    if shapes is not None and task.swap is not None and rng.random() < 0.5:
-        shapes = task.swap(shapes)
-    while True:
-        scene = task.compose(rng, label, shapes)
-        if scene is not None:
-            return scene
+    batch = draw_images(task, [label], [index], seed, None if identity is None else [identity], split=split)
+    latents = {name: values[0].item() for name, values in batch.latents().items()}
+    return Stimulus(image=batch.images[0], label=label, latents=latents, identity=shown)
 
 
 def draw_images(
@@ -105,8 +86,7 @@ def draw_images(
     *,
     split: Split,
 ) -> Batch:
-    """Many images at once [N], those of ``generate_image``, of a task that has ``draw_batch``."""
-    assert task.draw_batch is not None
+    """Many images at once [N], those of ``generate_image``."""
     part = SPLITS.index(split)
     keys = derive_keys(seed, (part, task.code, _IMAGE_STREAM), np.asarray(indices))
     if identities is None:
@@ -150,13 +130,13 @@ def generate_dataset(
         for start in range(0, num_images, CHUNK_SIZE)
     ]
     shape = (num_images, image_size, image_size, 3) if task.colour else (num_images, image_size, image_size)
-    images, rows = np.empty(shape, np.uint8), []
+    images, tables = np.empty(shape, np.uint8), []
     chunks = run_in_order(_generate_chunk, jobs, workers=workers, tasks=(task,))
     # The chunks come first in the zip, so that they are exhausted and the workers gone when the loop ends.
     for (pixels, latents), job in progress(zip(chunks, jobs), desc=task.name, total=len(jobs)):
         images[job[-2] : job[-1]] = pixels
-        rows.extend(latents)
-    return images, np.arange(num_images) % 2, pd.DataFrame(rows)
+        tables.append(latents)
+    return images, np.arange(num_images) % 2, pd.concat(tables, ignore_index=True)
 
 
 def check_options(*, num_images: int, image_size: int, seed: int, identities: int | None, workers: int) -> None:
@@ -211,48 +191,19 @@ def prepare_tasks(tasks: Iterable[Task]) -> None:
     for task in tasks:
         if task.needs_compilation:
             for label in (0, 1):
-                draw_scene(task, label, 0, 0, split="train")
+                draw_images(task, [label], [0], 0, split="train")
 
 
 def _generate_chunk(
     job: tuple[str, int, Split, int | None, int, int, int],
-) -> tuple[NDArray[np.uint8], list[Latents]]:
+) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     name, seed, split, identities, image_size, start, stop = job
     task = get_task(name)
-    if task.draw_batch is not None:
-        indices = np.arange(start, stop)
-        shown = None if identities is None else (indices // 2) % identities
-        batch = draw_images(task, indices % 2, indices, seed, shown, split=split)
-        table = pd.DataFrame({"identity": indices if shown is None else shown, **batch.latents()})
-        return np.stack([shrink(image, image_size) for image in batch.images]), table.to_dict("records")  # pyright: ignore[reportReturnType]
-    pixels, rows = [], []
-    for index in range(start, stop):
-        identity = assign_identity(index, identities)
-        stimulus = generate_image(task, index % 2, seed, index, identity, split=split)
-        pixels.append(shrink(stimulus.image, image_size))
-        rows.append({"identity": stimulus.identity, **stimulus.latents})
-    return np.stack(pixels), rows
-
-
-@lru_cache(maxsize=4096)
-def _draw_identity(name: str, seed: int, split: Split, identity: int) -> Any:
-    """Shapes that fit the canvas in both classes, with either of them repeated.
-
-    They are drawn until one placement of each kind is valid, which keeps the distribution of shapes close to that of
-    images without identities: there, too, large shapes are rare because few placements of them are valid.
-    """
-    task = get_task(name)
-    rng = _generator(task, seed, split, _IDENTITY_STREAM, identity)
-    while True:
-        shapes = task.draw_shapes(rng)
-        shown = [(0, shapes), (1, shapes)] + ([(1, task.swap(shapes))] if task.swap else [])
-        if all(task.compose(rng, label, some) is not None for label, some in shown):
-            return shapes
-
-
-def _generator(task: Task, seed: int, split: Split, stream: int, number: int) -> np.random.Generator:
-    key = (SPLITS.index(split), task.code, stream, number)
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+    indices = np.arange(start, stop)
+    shown = None if identities is None else (indices // 2) % identities
+    batch = draw_images(task, indices % 2, indices, seed, shown, split=split)
+    table = pd.DataFrame({"identity": indices if shown is None else shown, **batch.latents()})
+    return np.stack([shrink(image, image_size) for image in batch.images]), table
 
 
 def _start_worker() -> None:

@@ -25,6 +25,8 @@ import numpy as np
 
 from meta_baseline.stimuli.stimulus_set import Columns
 
+_MARGIN_BYTES = 2**19
+
 
 @dataclass(frozen=True)
 class PartialOutput:
@@ -74,6 +76,22 @@ class PartialOutput:
             return self.read(number)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
+
+    def check_room(self) -> None:
+        """Make sure that the chunks fit on the disk once more, as the whole that is made of them.
+
+        HDF5 crashes where it runs out of space half-way, so what it will need is taken for a moment beforehand.
+
+        Raises:
+            OSError: where there is no room.
+        """
+        needed = sum(path.stat().st_size for path in (self.folder / "chunks").iterdir())
+        reserved = self.folder / "reserved"
+        try:
+            with reserved.open("wb") as stream:
+                os.posix_fallocate(stream.fileno(), 0, needed + needed // 4 + _MARGIN_BYTES)
+        finally:
+            reserved.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / "chunks" / f"{number:06d}.npz"

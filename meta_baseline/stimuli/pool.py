@@ -24,7 +24,6 @@ from meta_baseline.stimuli.generation import (
     Split,
     check_options,
     draw_images,
-    draw_scene,
     run_in_order,
 )
 from meta_baseline.stimuli.registry import get_task
@@ -144,8 +143,5 @@ def _generate_chunk(job: tuple[str, int, Split, int, int, int]) -> NDArray[np.ui
     name, seed, split, image_size, start, stop = job
     task = get_task(name)
     indices = np.arange(start, stop)
-    if task.draw_batch is not None:
-        images = iter(draw_images(task, indices % 2, indices, seed, split=split).images)
-    else:
-        images = (draw_scene(task, index % 2, seed, index, split=split).image for index in indices.tolist())
+    images = draw_images(task, indices % 2, indices, seed, split=split).images
     return np.stack([shrink(to_grey(image), image_size) for image in images])

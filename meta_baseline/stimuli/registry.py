@@ -5,14 +5,12 @@ from __future__ import annotations
 from meta_baseline.errors import UsageError
 from meta_baseline.stimuli.psvrt.tasks import TASKS as PSVRT
 from meta_baseline.stimuli.puebla_bowers.tasks import TASKS as PUEBLA_BOWERS
-from meta_baseline.stimuli.svrt.problems import NUM_PROBLEMS, PROBLEMS, describe_problem_1
+from meta_baseline.stimuli.svrt.problems import ORIGINAL, PROBLEMS
 from meta_baseline.stimuli.task import Task
 
 __all__ = ["PROBLEMS", "TASKS", "get_problem", "get_task"]
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (*PUEBLA_BOWERS, *PSVRT, *PROBLEMS.values(), describe_problem_1("original", 1))
-}
+TASKS: dict[str, Task] = {task.name: task for task in (*PUEBLA_BOWERS, *PSVRT, ORIGINAL, *PROBLEMS.values())}
 """By name; an SVRT problem is ``svrt<number>``, and ``original`` is its problem 1 as a task of Puebla & Bowers."""
 
 
@@ -33,11 +31,8 @@ def get_problem(number: int) -> Task:
     """The task of an SVRT problem.
 
     Raises:
-        UsageError: when the number is none of the 23, or the problem is not generated yet.
+        UsageError: when the number is none of the 23.
     """
     if number in PROBLEMS:
         return PROBLEMS[number]
-    available = f"Problems that can be generated: {', '.join(map(str, sorted(PROBLEMS)))}."
-    if 1 <= number <= NUM_PROBLEMS:
-        raise UsageError(f"SVRT problem {number} cannot be generated yet. {available}")
-    raise UsageError(f"No SVRT problem {number}: they are numbered 1 to {NUM_PROBLEMS}. {available}")
+    raise UsageError(f"No SVRT problem {number}. Choose 1 to {len(PROBLEMS)}.")

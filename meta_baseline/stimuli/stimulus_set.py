@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from meta_baseline.errors import UsageError
 from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
-from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, draw_images, generate_image
+from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, draw_images
 from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.scene import Latents, Scene, read_latents
+from meta_baseline.stimuli.scene import Scene, read_latents
 
 KEYS = ("label", "identity", "seed", "index")
 """What comes before the latents in the row of an image: with the split, all that makes it again."""
@@ -76,12 +76,14 @@ class StimulusSet:
             "seed": np.full(len(indices), self.seed),
             "index": numbers,
         }
-        if self.varied is None and task.draw_batch is not None:
+        if self.varied is None:
             identities = None if self.identities is None else keys["identity"]
             batch = draw_images(task, keys["label"], numbers, self.seed, identities, split=self.split)
             images, latents = batch.images, batch.latents()
         else:
-            images, rows = zip(*(self._draw_one(index) for index in indices))
+            scenes = [self._draw_pair(index // 2)[index % 2] for index in indices]
+            images = [scene.image for scene in scenes]
+            rows = [read_latents(scene, self.label(index)) for scene, index in zip(scenes, indices)]
             frame = pd.DataFrame(rows)
             latents = {str(name): frame[name].to_numpy() for name in frame}
         pairs: Columns = {} if self.varied is None else {PAIR: numbers // 2}
@@ -90,15 +92,6 @@ class StimulusSet:
     def shuffling_generator(self, *numbers: int) -> np.random.Generator:
         """A generator for an order of these images, keyed by numbers of the caller's."""
         return self._generator(_ORDER_STREAM, *numbers)
-
-    def _draw_one(self, index: int) -> tuple[NDArray[np.uint8], Latents]:
-        label = self.label(index)
-        if self.varied is not None:
-            scene = self._draw_pair(index // 2)[index % 2]
-            return scene.image, read_latents(scene, label)
-        identity = assign_identity(index, self.identities)
-        stimulus = generate_image(self.task, label, self.seed, index, identity, split=self.split)
-        return stimulus.image, stimulus.latents
 
     def _draw_pair(self, pair: int) -> tuple[Scene, Scene]:
         vary = get_task(self.task).vary[self.varied or ""]

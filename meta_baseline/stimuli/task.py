@@ -1,18 +1,9 @@
-"""A task: its rule in words and the two functions that draw it.
-
-``draw_shapes(rng)`` draws what an image is about; ``compose(rng, label, shapes)`` draws and places it, or gives None
-where the rule throws the attempt away; without ``shapes`` it draws its own, anew for every attempt, as published.
-Keeping them apart is what lets one shape identity appear at many places. A task with ``draw_batch`` draws many images
-at once, and its data sets come from there alone.
-"""
+"""A task: its rule in words and the function that draws it, many images at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from numpy.random import Generator
 
 from meta_baseline.stimuli.figures import Batch
 from meta_baseline.stimuli.scene import Scene
@@ -34,14 +25,11 @@ class Task:
         latents: names of the latents that come with every image.
         colour: whether images are RGB instead of grey.
         needs_compilation: whether the first image waits for a compiler.
-        draw_shapes, compose: see the module.
-        draw_batch: (keys [N], labels [N], identity keys [N] or None) to N images; None where images are drawn one by
-            one. An image depends on its own key, label and identity key alone.
+        draw_batch: (keys [N], labels [N], identity keys [N] or None) to N images. An image depends on its own key,
+            label and identity key alone; images with one identity key show the same shapes at other places.
         vary: by latent, (rng, label, shapes or None) to two images that differ in this latent and what follows from
             it, the first with this label; None where the rule throws the attempt away (always, where given shapes leave
             no room for the change).
-        swap: exchanges the two shapes of an identity where the rule treats them alike, so that "same" repeats the
-            one as often as the other and neither gives the class away; None where the rule tells them apart.
     """
 
     name: str
@@ -53,8 +41,5 @@ class Task:
     latents: tuple[str, ...]
     colour: bool = False
     needs_compilation: bool = False
-    draw_shapes: Callable[[Generator], Any]
-    compose: Callable[..., Scene | None]
-    draw_batch: Callable[..., Batch] | None = None
+    draw_batch: Callable[..., Batch]
     vary: Mapping[str, Variation] = field(default_factory=dict)
-    swap: Callable[[Any], Any] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +80,7 @@ def test_other_stimuli_are_kept_unless_they_may_be_moved_aside(tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--problem-number", 2), 2, "SVRT problem 2 cannot be generated yet. Problems that can be generated: 1."),
-        (("--problem-number", 77), 2, "No SVRT problem 77"),
+        (("--problem-number", 77), 2, "No SVRT problem 77. Choose 1 to 23."),
         (("--task", "circles"), 2, "No task 'circles'"),
         (("--task", "open", "open"), 2, "named twice"),
         (("--task", "open", "--num-images", 5), 2, "even number"),
@@ -96,6 +97,12 @@ def test_other_stimuli_are_kept_unless_they_may_be_moved_aside(tmp_path: Path, c
         (("--task", "open", "--format", "h5-episodes", "--support-size", "4,4"), 2, "Name each size once"),
         (("--task", "open", "--format", "h5-episodes", "--query-size", 3), 2, "even number with --query-size"),
         (("--task", "open", "--format", "h5-episodes", "--num-episodes", 0), 2, "0 episodes"),
+        (("--task", "open", "--format", "h5-episodes", "--num-episodes", 10**12), 2, "Choose 7142857 at most"),
+        (("--task", "open", "--format", "h5-episodes", "--support-size", 10**6), 2, "Choose 512 at most"),
+        (("--task", "open", "--num-images", 10**20), 2, "Choose 100000000 at most"),
+        (("--task", "open", "--seed", 10**20), 2, "Choose 9223372036854775807 at most"),
+        (("--task", "open", "--seed", -1), 2, "from seed -1"),
+        (("--task", "open", "--workers", 10**5), 2, "Choose 1024 at most"),
     ],
 )
 def test_bad_arguments_are_one_line_and_write_nothing(
@@ -191,3 +198,40 @@ def test_a_folder_that_cannot_be_written_is_exit_4(tmp_path: Path, capsys: pytes
     (tmp_path / "file").write_text("")
     assert run("--task", "open", "--output-dir", tmp_path / "file" / "out") == 4
     assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def test_a_name_that_no_file_can_have_is_exit_4_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("--task", "open", "--num-images", 4, "--output-dir", tmp_path / ("long" * 100)) == 4
+    assert "File name too long" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_where_a_folder_has_to_be_is_exit_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "results_open").write_text("")
+    assert run("--task", "open", "--num-images", 4, "--output-dir", tmp_path) == 5
+    assert "results_open is a file, not a folder" in capsys.readouterr().err
+
+
+def test_an_empty_folder_gives_way_to_a_file(tmp_path: Path):
+    (tmp_path / "open_test.npz").mkdir()
+    assert run("--task", "open", "--num-images", 4, "--format", "npz", "--output-dir", tmp_path) == 0
+    assert (tmp_path / "open_test.npz").is_file()
+
+
+@pytest.mark.parametrize("form", ["png", "npz", "h5-episodes"])
+def test_a_full_disk_is_noticed_before_the_whole_is_put_together_and_a_later_run_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+):
+    size = ("--support-size", 4, "--num-episodes", 10) if form == "h5-episodes" else ("--num-images", 40)
+    options = ("--task", "open", "--format", form, *size, "--output-dir", tmp_path)
+
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", refuse)
+        assert run(*options) == 4
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and "No space left on device. Make room and run the same command again" in errors[0]
+    assert not list(tmp_path.rglob("*.commit.json"))
+    assert run(*options) == 0
+    assert capsys.readouterr().out.startswith("Continuing: ")

@@ -18,7 +18,6 @@ TASKS: tuple[Task, ...] = (
         class_1_means="both patches are the same",
         identity="the bits of both patches",
         latents=list_latents(("black_bits",)),
-        swap=_SAME.swap,
     ),
     describe_figures(
         _VERTICAL,
@@ -28,6 +27,5 @@ TASKS: tuple[Task, ...] = (
         class_1_means="the line through both patches is at 45 degrees or steeper",
         identity="the bits of both patches, and whether both are the same",
         latents=list_latents(("black_bits",), ("patches_same",)),
-        swap=_VERTICAL.swap,
     ),
 )

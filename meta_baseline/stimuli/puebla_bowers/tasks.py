@@ -31,7 +31,6 @@ def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures) -> T
         shortcuts=(_EQUAL_SIZES,),
         identity="radius, both polygons with their rotations and noise" + (", colour" if figures.coloured else ""),
         latents=list_latents(("num_sides", "rotation"), shared),
-        swap=figures.swap,
     )
 
 
@@ -83,7 +82,6 @@ TASKS: tuple[Task, ...] = (
         shortcuts=(_EQUAL_SIZES + ": the largest component is larger in class 0 (AUC .33)",),
         identity="the common side and both others",
         latents=list_latents(),
-        swap=RectangleFigures().swap,
     ),
     describe_figures(
         StraightLineFigures(),
@@ -94,7 +92,6 @@ TASKS: tuple[Task, ...] = (
         shortcuts=(_EQUAL_SIZES + ": the smallest component is smaller in class 0 (AUC .69)",),
         identity="both lengths and the angle",
         latents=list_latents(("length",), ("line_angle",)),
-        swap=StraightLineFigures().swap,
     ),
     describe_figures(
         DoubleSquareFigures(closed=True),
@@ -114,7 +111,6 @@ TASKS: tuple[Task, ...] = (
         class_1_means="both pairs have the same circle on top",
         identity="both radii and which of them is on top: 12 identities differ",
         latents=list_latents(("upper_radius", "lower_radius")),
-        swap=CircleFigures().swap,
     ),
     describe_figures(
         ScrambledFigures(matched=True),
@@ -125,7 +121,6 @@ TASKS: tuple[Task, ...] = (
         shortcuts=("equal objects have equal boxes",),
         identity="radius, side count, rotation, and both displacements of the pieces",
         latents=list_latents(("num_sides", "spread"), ("radius", "rotation")),
-        swap=ScrambledFigures(matched=True).swap,
     ),
     describe_figures(
         ArrowFigures(matched=True),
@@ -135,6 +130,5 @@ TASKS: tuple[Task, ...] = (
         class_1_means="both arrows have the same heads",
         identity="size, rotation and heads",
         latents=_ARROW_LATENTS,
-        swap=ArrowFigures(matched=True).swap,
     ),
 )

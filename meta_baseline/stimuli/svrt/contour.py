@@ -1,247 +1,243 @@
-"""Random closed contours: drawn, traced and placed, compiled.
+"""Random closed contours: drawn, transformed and traced.
 
-Importing this module imports numba, which takes a moment; only code that is about to draw contours imports it. The
-kernels compile at their first call (some seconds, once per machine: the result is kept beside the package). Kernels
-that call each other have to stay in one file, because numba's cache does not notice a change in another one.
+One anchor in each quadrant, uniform in the annulus hole <= |p| <= radius; every chord longer than a quarter of a pixel
+(in x or y) is replaced by two through a midpoint displaced uniformly in a disc of a fifth of its length, drawn again
+while outside the radius. A vertex in the hole restarts the whole contour; a whole one is turned by a uniform angle.
+
+The rule is recursive. Here the first levels are drawn for all chords before the finer ones, which gives the same
+distribution and meets a bad vertex earlier. The displacement is a point of the unit disc multiplied, as a complex
+number, by a fifth of the chord: uniform in the disc in question, whatever the chord's direction, without a root.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
+
+from meta_baseline.stimuli.svrt.kernels import MAX_VERTICES, POOL_SIZE, kernel
+from meta_baseline.stimuli.svrt.randomness import draw_uniform, fill_pool
 
 _LONGEST_STEP = 0.25
-_ROUGHNESS = 5.0
+_ROUGHNESS = 0.2
+_NUM_COARSE_LEVELS = 3
 
 
-def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:
-        # Neither the package's folder nor the user's cache can be written: compile again in every process.
-        return numba.njit(function)
+@kernel
+def draw_contour(desk, slot, radius, hole):
+    """A contour into a slot, with its pixels."""
+    while not (start_contour(desk, radius, hole) and finish_contour(desk, radius, hole, draw_turn(desk), slot)):
+        pass
 
 
-@_kernel
-def draw_contour(
-    rng: Generator, radius: float, hole: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """A closed rough curve round the origin.
-
-    One anchor in each quadrant, uniform in the annulus hole <= |p| <= radius; every chord longer than a quarter of a
-    pixel is replaced by two through a midpoint displaced uniformly in a disc of a fifth of its length. A vertex in
-    the hole or outside the radius restarts the whole contour; then it is rotated by a uniform angle. Midpoints are
-    inserted level by level, which gives the distribution of the recursive rule and meets a bad vertex earlier.
-
-    Returns:
-        x and y of the vertices in px [n], and the index of the first vertex of each of the four arcs, with n last [5].
-    """
-    while True:
-        x, y = _draw_anchors(rng, radius, hole)
-        x, y, arcs, complete = _refine(rng, x, y, radius, hole)
-        if complete:
-            x, y = _rotate(x, y, 2.0 * math.pi * rng.random())
-            return x, y, arcs
+@kernel
+def draw_turn(desk):
+    """A uniform angle in radians."""
+    return 2.0 * math.pi * draw_uniform(desk)
 
 
-@_kernel
-def draw_pair(
-    rng: Generator, radius: float, hole: float, same: bool, ink: NDArray[np.uint8], boxes: NDArray[np.int64]
-) -> None:
-    """Draw two contours on blank ink, equal or independent, at uniform places; whatever fails, all is drawn anew.
-
-    An attempt ends as soon as an anchor falls off the canvas, before the rest of its contour is drawn: an anchor is
-    always traced, so the attempt would fail anyway, and the distribution stays what it is.
-
-    Args:
-        ink: uint8 [H, W], zero; 255 where something was drawn.
-        boxes: int64 [2, 4], receives the bounding boxes (left, top, width, height) in px.
-    """
-    height, width = ink.shape
-    while True:
-        column1, row1 = int(width * rng.random()), int(height * rng.random())
-        column2, row2 = int(width * rng.random()), int(height * rng.random())
-        x, y = _draw_anchors(rng, radius, hole)
-        turn = 2.0 * math.pi * rng.random()
-        if not _anchors_fit(x, y, turn, column1, row1, width, height):
-            continue
-        if same and not _anchors_fit(x, y, turn, column2, row2, width, height):
-            continue
-        x, y, arcs, complete = _refine(rng, x, y, radius, hole)
-        if not complete:
-            continue
-        x, y = _rotate(x, y, turn)
-        if not _place(x, y, arcs, column1, row1, ink, boxes[0]):
-            continue
-        if not same:
-            x, y = _draw_anchors(rng, radius, hole)
-            turn = 2.0 * math.pi * rng.random()
-            complete = _anchors_fit(x, y, turn, column2, row2, width, height)
-            if complete:
-                x, y, arcs, complete = _refine(rng, x, y, radius, hole)
-                x, y = _rotate(x, y, turn)
-        if complete and _place(x, y, arcs, column2, row2, ink, boxes[1]):
-            return
-        ink[:] = 0
-
-
-@_kernel
-def place_contour(
-    rng: Generator,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    arcs: NDArray[np.int64],
-    ink: NDArray[np.uint8],
-    box: NDArray[np.int64],
-) -> bool:
-    """Draw a contour at a place uniform over the canvas and note its bounding box (left, top, width, height).
-
-    Returns:
-        False, with nothing drawn, when a pixel lies on or beyond the border or next to ink that is already there.
-    """
-    height, width = ink.shape
-    return _place(x, y, arcs, int(width * rng.random()), int(height * rng.random()), ink, box)
-
-
-@_kernel
-def trace_contour(
-    x: NDArray[np.float64], y: NDArray[np.float64], arcs: NDArray[np.int64], centre_x: int, centre_y: int
-) -> NDArray[np.int64]:
-    """Pixels (column, row) [n, 2] of a contour placed at a centre in px.
-
-    An arc between two vertices is halved by index while its ends lie more than one pixel apart; otherwise the first
-    end is drawn. Stopping that early thins the line and cuts tiny loops, as the published images have it.
-    """
-    n = x.size
-    pixels = np.empty((n, 2), np.int64)
-    stack = np.empty((64, 2), np.int64)
+@kernel
+def start_contour(desk, radius, hole):
+    """Anchors and the midpoints between them, each one tested as soon as its chord is there; False for a bad one."""
+    x, y, arcs = desk.ring_x[0], desk.ring_y[0], desk.ring_arcs
     size = 0
-    for arc in range(4):
-        stack[0, 0], stack[0, 1] = arcs[arc], arcs[arc + 1]
-        depth = 1
-        while depth > 0:
-            depth -= 1
-            a, b = stack[depth, 0], stack[depth, 1]
-            end = b if b < n else 0
-            # Conversion to int truncates towards zero, as the published program does.
-            column, row = int(x[a] + centre_x), int(y[a] + centre_y)
-            wide = abs(column - int(x[end] + centre_x)) > 1 or abs(row - int(y[end] + centre_y)) > 1
-            if a + 1 < b and wide:
-                middle = (a + b) // 2
-                stack[depth, 0], stack[depth, 1] = middle, b
-                stack[depth + 1, 0], stack[depth + 1, 1] = a, middle
-                depth += 2
-            else:
-                pixels[size, 0], pixels[size, 1] = column, row
-                size += 1
-    return pixels[:size]
-
-
-@_kernel
-def _draw_anchors(rng, radius, hole):
-    x, y = np.empty(4), np.empty(4)
     for corner in range(4):
         while True:
-            x[corner], y[corner] = radius * rng.random(), radius * rng.random()
-            squared = x[corner] ** 2 + y[corner] ** 2
-            if hole * hole <= squared <= radius * radius:
+            if desk.pool_next == POOL_SIZE:
+                fill_pool(desk)
+            across = radius * abs(desk.pool_u[desk.pool_next])
+            down = radius * abs(desk.pool_v[desk.pool_next])
+            desk.pool_next += 1
+            if across * across + down * down >= hole * hole:
                 break
-        if corner == 1 or corner == 2:
-            x[corner] = -x[corner]
-        if corner >= 2:
-            y[corner] = -y[corner]
-    return x, y
+        across = -across if corner == 1 or corner == 2 else across
+        down = -down if corner >= 2 else down
+        if corner > 0:
+            size = _halve_chord(desk, x, y, size, across, down, radius, hole)
+            if size < 0:
+                return False
+        arcs[corner] = size
+        x[size], y[size] = across, down
+        size += 1
+    size = _halve_chord(desk, x, y, size, x[0], y[0], radius, hole)
+    arcs[4] = size
+    return size > 0
 
 
-@_kernel
-def _anchors_fit(x, y, turn, column, row, width, height):
-    turned_x, turned_y = _rotate(x, y, turn)
-    for corner in range(4):
-        # The same truncation as in the trace, so that this never rejects what the trace would accept.
-        across, down = int(turned_x[corner] + column), int(turned_y[corner] + row)
-        if across < 1 or across > width - 2 or down < 1 or down > height - 2:
+@kernel
+def _halve_chord(desk, x, y, size, end_x, end_y, radius, hole):
+    """Put a midpoint behind the last vertex where the chord to the end is long; -1 where it lies in the hole."""
+    start_x, start_y = x[size - 1], y[size - 1]
+    dx, dy = end_x - start_x, end_y - start_y
+    if max(abs(dx), abs(dy)) <= _LONGEST_STEP:
+        return size
+    while True:
+        if desk.pool_next == POOL_SIZE:
+            fill_pool(desk)
+        u, v = _ROUGHNESS * desk.pool_u[desk.pool_next], _ROUGHNESS * desk.pool_v[desk.pool_next]
+        desk.pool_next += 1
+        middle_x = 0.5 * (start_x + end_x) + (u * dx - v * dy)
+        middle_y = 0.5 * (start_y + end_y) + (u * dy + v * dx)
+        squared = middle_x * middle_x + middle_y * middle_y
+        if squared <= radius * radius:
+            break
+    x[size], y[size] = middle_x, middle_y
+    return size + 1 if squared >= hole * hole else -1
+
+
+@kernel
+def anchors_fit(desk, scale, turn, flip, column, row):
+    """Whether the anchors lie inside the border when placed: pixels that are always traced.
+
+    Args:
+        desk: with a contour that was started.
+        scale, turn, flip: the placed contour is the started one with y times ``flip`` (1 or -1), turned by an angle in
+            radians and scaled.
+        column, row: the place.
+    """
+    cosine, sine = scale * math.cos(turn), scale * math.sin(turn)
+    for arc in range(4):
+        x, y = desk.ring_x[0, desk.ring_arcs[arc]], flip * desk.ring_y[0, desk.ring_arcs[arc]]
+        across = math.floor(cosine * x - sine * y) + column
+        down = math.floor(sine * x + cosine * y) + row
+        if across < 1 or across > 126 or down < 1 or down > 126:
             return False
     return True
 
 
-@_kernel
-def _rotate(x, y, turn):
-    cosine, sine = math.cos(turn), math.sin(turn)
-    return cosine * x - sine * y, sine * x + cosine * y
-
-
-@_kernel
-def _refine(rng, x, y, radius, hole):
-    arcs = np.arange(5)
-    while True:
-        n = x.size
-        finer_x, finer_y, finer_arcs = np.empty(2 * n), np.empty(2 * n), np.empty(5, np.int64)
-        size, arc = 0, 0
-        for i in range(n):
-            if i == arcs[arc]:
-                finer_arcs[arc] = size
-                arc += 1
-            j = i + 1 if i + 1 < n else 0
-            finer_x[size], finer_y[size] = x[i], y[i]
-            size += 1
-            dx, dy = x[j] - x[i], y[j] - y[i]
-            if abs(dx) <= _LONGEST_STEP and abs(dy) <= _LONGEST_STEP:
-                continue
-            reach = math.sqrt(dx * dx + dy * dy) / _ROUGHNESS
-            while True:
-                middle_x, middle_y = _draw_in_disc(rng, reach)
-                middle_x += (x[i] + x[j]) / 2.0
-                middle_y += (y[i] + y[j]) / 2.0
-                squared = middle_x * middle_x + middle_y * middle_y
-                if squared <= radius * radius:
-                    break
-            if squared < hole * hole:
-                return x, y, arcs, False
-            finer_x[size], finer_y[size] = middle_x, middle_y
-            size += 1
-        finer_arcs[4] = size
-        x, y, arcs = finer_x[:size], finer_y[:size], finer_arcs
-        if size == n:
-            return x, y, arcs, True
-
-
-@_kernel
-def _place(x, y, arcs, column, row, ink, box):
-    pixels = trace_contour(x, y, arcs, column, row)
-    if _collides(pixels, ink):
+@kernel
+def finish_contour(desk, radius, hole, turn, slot):
+    """Refine what ``start_contour`` began, turn it and trace it; False where a vertex lies in the hole."""
+    ring = 0
+    for _ in range(_NUM_COARSE_LEVELS):
+        if not _halve_ring(desk, ring, radius, hole):
+            return False
+        ring = 1 - ring
+    num_vertices = _refine_ring(desk, ring, radius, hole, slot)
+    if num_vertices < 0:
         return False
-    left, top, right, bottom = ink.shape[1], ink.shape[0], 0, 0
-    for i in range(pixels.shape[0]):
-        across, down = pixels[i, 0], pixels[i, 1]
-        ink[down, across] = 255
-        left, right = min(left, across), max(right, across)
-        top, bottom = min(top, down), max(bottom, down)
-    box[0], box[1], box[2], box[3] = left, top, right - left + 1, bottom - top + 1
+    _transform(desk, slot, slot, math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn))
+    trace_contour(desk, slot)
     return True
 
 
-@_kernel
-def _draw_in_disc(rng, radius):
-    while True:
-        x, y = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0
-        if x * x + y * y <= 1.0:
-            return radius * x, radius * y
+@kernel
+def _halve_ring(desk, ring, radius, hole):
+    from_x, from_y, to_x, to_y = desk.ring_x[ring], desk.ring_y[ring], desk.ring_x[1 - ring], desk.ring_y[1 - ring]
+    arcs = desk.ring_arcs
+    num_vertices, size, vertex = arcs[4], 0, 0
+    for arc in range(4):
+        first = size
+        while vertex < arcs[arc + 1]:
+            to_x[size], to_y[size] = from_x[vertex], from_y[vertex]
+            vertex += 1
+            end = vertex if vertex < num_vertices else 0
+            size = _halve_chord(desk, to_x, to_y, size + 1, from_x[end], from_y[end], radius, hole)
+            if size < 0:
+                return False
+        arcs[arc] = first
+    arcs[4] = size
+    return True
 
 
-@_kernel
-def _collides(pixels, ink):
-    for i in range(pixels.shape[0]):
-        column, row = pixels[i, 0], pixels[i, 1]
-        if column < 1 or column > ink.shape[1] - 2 or row < 1 or row > ink.shape[0] - 2:
-            return True
-        for near_row in range(row - 1, row + 2):
-            for near_column in range(column - 1, column + 2):
-                if ink[near_row, near_column] != 0:
-                    return True
-    return False
+@kernel
+def _refine_ring(desk, ring, radius, hole, slot):
+    """Halve every chord of the ring until it is short, chord by chord; number of vertices, or -1 for a bad one."""
+    ring_x, ring_y, ring_arcs = desk.ring_x[ring], desk.ring_y[ring], desk.ring_arcs
+    x, y, arcs, ends_x, ends_y = desk.x[slot], desk.y[slot], desk.arcs[slot], desk.stack_x, desk.stack_y
+    u_pool, v_pool, pool_next = desk.pool_u, desk.pool_v, desk.pool_next
+    outer, inner = radius * radius, hole * hole
+    num_ring, size, arc = ring_arcs[4], 0, 0
+    start_x, start_y = ring_x[0], ring_y[0]
+    for vertex in range(num_ring):
+        if vertex == ring_arcs[arc]:
+            arcs[arc] = size
+            arc += 1
+        following = vertex + 1 if vertex + 1 < num_ring else 0
+        ends_x[0], ends_y[0] = ring_x[following], ring_y[following]
+        depth = 0
+        while depth >= 0:
+            end_x, end_y = ends_x[depth], ends_y[depth]
+            dx, dy = end_x - start_x, end_y - start_y
+            if max(abs(dx), abs(dy)) <= _LONGEST_STEP:
+                x[size], y[size] = start_x, start_y
+                size += 1
+                start_x, start_y = end_x, end_y
+                depth -= 1
+                continue
+            while True:
+                if pool_next == POOL_SIZE:
+                    fill_pool(desk)
+                    pool_next = 0
+                u, v = _ROUGHNESS * u_pool[pool_next], _ROUGHNESS * v_pool[pool_next]
+                pool_next += 1
+                middle_x = 0.5 * (start_x + end_x) + (u * dx - v * dy)
+                middle_y = 0.5 * (start_y + end_y) + (u * dy + v * dx)
+                squared = middle_x * middle_x + middle_y * middle_y
+                if squared <= outer:
+                    break
+            # A contour that would not fit the memory is as good as impossible (ten times the usual length).
+            if squared < inner or size >= MAX_VERTICES - 64:
+                desk.pool_next = pool_next
+                return -1
+            depth += 1
+            ends_x[depth], ends_y[depth] = middle_x, middle_y
+    desk.pool_next = pool_next
+    arcs[4] = size
+    return size
+
+
+@kernel
+def _transform(desk, source, slot, xx, xy, yx, yy):
+    from_x, from_y, to_x, to_y = desk.x[source], desk.y[source], desk.x[slot], desk.y[slot]
+    for vertex in range(desk.arcs[source, 4]):
+        x, y = from_x[vertex], from_y[vertex]
+        to_x[vertex] = xx * x + xy * y
+        to_y[vertex] = yx * x + yy * y
+
+
+@kernel
+def copy_contour(desk, source, slot, xx, xy, yx, yy):
+    """The contour of one slot in another, under the linear map x' = xx x + xy y, y' = yx x + yy y, and traced."""
+    for arc in range(5):
+        desk.arcs[slot, arc] = desk.arcs[source, arc]
+    _transform(desk, source, slot, xx, xy, yx, yy)
+    trace_contour(desk, slot)
+
+
+@kernel
+def trace_contour(desk, slot):
+    """Pixels of a contour, relative to the pixel of its centre, and the columns and rows they span.
+
+    An arc between two vertices is halved by index while its ends lie more than one pixel apart; otherwise the first
+    end is drawn. Stopping that early thins the line and cuts tiny loops, as the published images have it. The rule
+    truncates the coordinates of the placed contour: inside the canvas that is the floor, and outside is refused.
+    """
+    x, y, arcs = desk.x[slot], desk.y[slot], desk.arcs[slot]
+    columns, rows = desk.columns[slot], desk.rows[slot]
+    ends, end_columns, end_rows = desk.stack_end, desk.stack_column, desk.stack_row
+    num_vertices, size = arcs[4], 0
+    left, right, top, bottom = 1000, -1000, 1000, -1000
+    column, row = math.floor(x[0]), math.floor(y[0])
+    for arc in range(4):
+        vertex = arcs[arc]
+        last = arcs[arc + 1] if arcs[arc + 1] < num_vertices else 0
+        ends[0], end_columns[0], end_rows[0] = arcs[arc + 1], math.floor(x[last]), math.floor(y[last])
+        depth = 0
+        while depth >= 0:
+            end, end_column, end_row = ends[depth], end_columns[depth], end_rows[depth]
+            if vertex + 1 < end and max(abs(end_column - column), abs(end_row - row)) > 1:
+                middle = (vertex + end) // 2
+                depth += 1
+                ends[depth], end_columns[depth] = middle, math.floor(x[middle])
+                end_rows[depth] = math.floor(y[middle])
+                continue
+            columns[size], rows[size] = np.int16(column), np.int16(row)
+            size += 1
+            left, right = min(left, column), max(right, column)
+            top, bottom = min(top, row), max(bottom, row)
+            vertex, column, row = end, end_column, end_row
+            depth -= 1
+    desk.num_pixels[slot] = size
+    extent = desk.extent[slot]
+    extent[0], extent[1], extent[2], extent[3] = left, right, top, bottom

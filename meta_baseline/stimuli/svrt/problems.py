@@ -1,29 +1,208 @@
-"""The problems of the Synthetic Visual Reasoning Test by number: rule, what class 1 means, known shortcuts."""
+"""The 23 problems of the SVRT by number: rule, what class 1 means, known shortcuts, and what each one draws.
+
+Class 1 means that the rule of the problem holds; in most problems it does not mean "same".
+"""
 
 from __future__ import annotations
 
-from meta_baseline.stimuli.scene import list_latents
-from meta_baseline.stimuli.svrt import problem_01
+from meta_baseline.stimuli.svrt.cast import Cast, describe_problem
 from meta_baseline.stimuli.task import Task
 
-NUM_PROBLEMS = 23
+_BIG, _MEDIUM, _SMALL = (48.0, 21.0), (21.0, 2.0), (10.0, 1.0)
+_EQUAL_SIZES = "equal contours have equal component sizes"
 
+_PROBLEM_1 = Cast(problem=1, sizes=((26.25, 2.5), (26.25, 2.5)), num_alike=2)
+_ABOUT_1 = {
+    "rule": "Two contours anywhere.",
+    "class_1_means": "the second contour is the first one, translated",
+    "shortcuts": (_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .28)",),
+    "identity": "both contours",
+}
 
-def describe_problem_1(name: str, code: int) -> Task:
-    """Problem 1 under a name: it is also the ``original`` task of Puebla & Bowers."""
-    return Task(
-        name=name,
-        code=code,
-        rule="Two random closed contours; in class 1 the second is the first, translated.",
-        class_1_means="both contours are the same",
-        shortcuts=("equal objects have equal component sizes (AUC .28 for the ratio of the largest to the smallest)",),
+ORIGINAL: Task = describe_problem(_PROBLEM_1, name="original", **_ABOUT_1)
+"""Problem 1 under the name it has among the tasks of Puebla & Bowers."""
+
+_TASKS = (
+    describe_problem(_PROBLEM_1, name="svrt1", **_ABOUT_1),
+    describe_problem(
+        Cast(problem=2, sizes=(_BIG, _SMALL), shared=("gap",)),
+        name="svrt2",
+        rule="A small contour inside a big one.",
+        class_1_means="the small contour is close to the outline of the big one; in class 0 it is far from it",
         identity="both contours",
-        latents=list_latents(),
-        needs_compilation=True,
-        draw_shapes=problem_01.draw_shapes,
-        compose=problem_01.compose,
-        swap=problem_01.swap_shapes,
-    )
+    ),
+    describe_problem(
+        Cast(problem=3, sizes=(_MEDIUM,) * 4, num_alike=4, num_objects=4, details=("group",)),
+        name="svrt3",
+        rule="Four contours, some of them in contact.",
+        class_1_means="they form two pairs in contact; in class 0 three are in contact and one is alone",
+        identity="the four contours",
+    ),
+    describe_problem(
+        Cast(problem=4, sizes=(_BIG, _SMALL)),
+        name="svrt4",
+        rule="A big contour and a small one.",
+        class_1_means="the small contour is inside the big one",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=5, sizes=(_MEDIUM,) * 4, num_alike=4, num_objects=4, details=("shape",)),
+        name="svrt5",
+        rule="Four contours anywhere.",
+        class_1_means="they are two pairs of equal contours; in class 0 all four differ",
+        shortcuts=(_EQUAL_SIZES + " (AUC .68)",),
+        identity="the four contours",
+    ),
+    describe_problem(
+        Cast(
+            problem=6,
+            sizes=(_SMALL, _SMALL),
+            num_alike=2,
+            num_objects=4,
+            details=("shape",),
+            shared=("distance_difference",),
+        ),
+        name="svrt6",
+        rule="Two pairs of equal contours.",
+        class_1_means="the distances within both pairs are equal",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=7, sizes=(_MEDIUM,) * 3, num_alike=3, num_objects=6, details=("shape",)),
+        name="svrt7",
+        rule="Six contours, some of them equal.",
+        class_1_means="they are two triples of equal contours; in class 0 three pairs",
+        identity="three contours",
+    ),
+    describe_problem(
+        Cast(problem=8, sizes=(_BIG, _BIG), num_alike=2, shared=("inside", "same_shape")),
+        name="svrt8",
+        rule="A big contour and one of half its size.",
+        class_1_means="the small contour is the big one reduced, and inside it; in class 0 it is either the big one "
+        "reduced, outside, or another one, inside",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=9, sizes=(_MEDIUM,), num_objects=3, details=("scale",)),
+        name="svrt9",
+        rule="Three copies of a contour on a line, two of them reduced to a half.",
+        class_1_means="the big one is at an end of the line; in class 0 it is between the small ones",
+        identity="the contour",
+    ),
+    describe_problem(
+        Cast(problem=10, sizes=(_SMALL,), num_objects=4),
+        name="svrt10",
+        rule="Four equal contours.",
+        class_1_means="they are at the corners of a square",
+        identity="the contour",
+    ),
+    describe_problem(
+        Cast(problem=11, sizes=((48.0, 16.0), (21.0, 7.0)), shared=("gap",)),
+        name="svrt11",
+        rule="A big contour and a small one outside of it.",
+        class_1_means="they touch",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=12, sizes=((10.0, 5.0), (10.0, 5.0), (21.0, 10.0)), num_alike=2, num_objects=3, details=("big",)),
+        name="svrt12",
+        rule="Two small contours and a big one, two close together and the third far from both.",
+        class_1_means="the small ones are close together, and the big one is far from them",
+        identity="the three contours",
+    ),
+    describe_problem(
+        Cast(
+            problem=13,
+            sizes=((32.0, 16.0), (10.0, 5.0)),
+            num_objects=4,
+            details=("big",),
+            shared=("displacement",),
+        ),
+        name="svrt13",
+        rule="Two equal big contours, each with a small one near it, equal as well.",
+        class_1_means="both small ones lie alike relative to their big ones",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=14, sizes=(_SMALL,), num_objects=3, shared=("alignment_error",)),
+        name="svrt14",
+        rule="Three equal contours.",
+        class_1_means="they are on a line",
+        identity="the contour",
+    ),
+    describe_problem(
+        Cast(problem=15, sizes=(_SMALL,) * 4, num_alike=4, num_objects=4, details=("shape",)),
+        name="svrt15",
+        rule="Four contours at the corners of a square.",
+        class_1_means="all four are the same; in class 0 all four differ",
+        shortcuts=(_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .19)",),
+        identity="the four contours",
+    ),
+    describe_problem(
+        Cast(problem=16, sizes=(_SMALL,), num_objects=6, details=("mirrored",)),
+        name="svrt16",
+        rule="Three copies of a contour, and three at the places mirrored left to right.",
+        class_1_means="the copies at the mirrored places are mirrored, too",
+        identity="the contour",
+    ),
+    describe_problem(
+        Cast(
+            problem=17,
+            sizes=(_SMALL, _SMALL),
+            num_alike=2,
+            num_objects=4,
+            details=("shape",),
+            shared=("centre_error",),
+        ),
+        name="svrt17",
+        rule="Three equal contours and another one.",
+        class_1_means="the other one is at the same distance from the three",
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=18, sizes=(_SMALL,), num_objects=6),
+        name="svrt18",
+        rule="Six equal contours, two in each of three rows.",
+        class_1_means="they lie symmetrically about the vertical midline",
+        identity="the contour",
+    ),
+    describe_problem(
+        Cast(problem=19, sizes=((10.5, 1.0), (10.5, 1.0)), num_alike=2, details=("scale",)),
+        name="svrt19",
+        rule="Two contours of different sizes.",
+        class_1_means="the second contour is the first one, scaled",
+        identity="both contours, and the scale of the larger one",
+    ),
+    describe_problem(
+        Cast(problem=20, sizes=((16.0, 2.0), (16.0, 2.0)), num_alike=2),
+        name="svrt20",
+        rule="Two contours.",
+        class_1_means="the second contour is the mirror image of the first one across the line halfway between them",
+        shortcuts=("mirrored contours have similar component sizes (ratio of the largest to the smallest: AUC .33)",),
+        identity="both contours",
+    ),
+    describe_problem(
+        Cast(problem=21, sizes=((10.5, 1.0), (10.5, 1.0)), num_alike=2, details=("scale", "rotation")),
+        name="svrt21",
+        rule="Two contours of different sizes and orientations.",
+        class_1_means="the second contour is the first one, scaled and rotated",
+        identity="both contours, and the scale of the larger one",
+    ),
+    describe_problem(
+        Cast(problem=22, sizes=(_SMALL,) * 3, num_alike=3, num_objects=3, details=("shape",)),
+        name="svrt22",
+        rule="Three contours on a line.",
+        class_1_means="all three are the same; in class 0 all three differ",
+        shortcuts=(_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .21)",),
+        identity="the three contours",
+    ),
+    describe_problem(
+        Cast(problem=23, sizes=(_BIG, _SMALL, _SMALL), num_objects=3, details=("inside",), shared=("num_inside",)),
+        name="svrt23",
+        rule="A big contour and two small ones.",
+        class_1_means="one small contour is inside the big one and the other outside; in class 0 both are on one side",
+        identity="the three contours",
+    ),
+)
 
-
-PROBLEMS: dict[int, Task] = {1: describe_problem_1("svrt1", 1)}
+PROBLEMS: dict[int, Task] = dict(enumerate(_TASKS, start=1))
