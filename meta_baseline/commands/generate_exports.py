@@ -36,6 +36,10 @@ from meta_baseline.stimuli.production import Export, Production, produce, start_
 from meta_baseline.stimuli.stimulus_set import StimulusSet, check_pairs
 
 _NUM_IMAGES = 2000
+_MOST_IMAGES = 10**8
+_MOST_PER_EPISODE = 512
+_MOST_WORKERS = 1024
+_LARGEST_SEED = 2**63 - 1
 _STIMULI = Path(__file__).parents[1] / "stimuli"
 
 
@@ -45,6 +49,8 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
     Raises:
         UsageError: for a number that makes no sense, or an option of another format.
     """
+    _check_size("--seed", options.seed, _LARGEST_SEED)
+    _check_size("--workers", options.workers, _MOST_WORKERS)
     sets = [
         StimulusSet(
             task=task.name,
@@ -66,6 +72,9 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
         query_size = QUERY_SIZE if options.query_size is None else options.query_size
         num_episodes = NUM_EPISODES[options.split] if options.num_episodes is None else options.num_episodes
         check_episode_options(num_episodes=num_episodes, support_sizes=support_sizes, query_size=query_size)
+        for option, size in (("--support-size", max(support_sizes)), ("--query-size", query_size)):
+            _check_size(option, size, _MOST_PER_EPISODE)
+        _check_size("--num-episodes", num_episodes, _MOST_IMAGES // (max(support_sizes) + query_size))
         check_options(num_images=num_episodes * (min(support_sizes) + query_size), **common)
         return tuple(
             EpisodesFile(stimuli=one, num_episodes=num_episodes, support_size=support_size, query_size=query_size)
@@ -77,6 +86,7 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
             raise UsageError(f"--{name.replace('_', '-')} is for episodes. Add --format h5-episodes, or leave it out.")
     num_images = _NUM_IMAGES if options.num_images is None else options.num_images
     check_options(num_images=num_images, **common)
+    _check_size("--num-images", num_images, _MOST_IMAGES)
     for one in sets:
         check_pairs(one, num_images)
     form = PngFolder if options.format == "png" else ArraysFile
@@ -91,26 +101,40 @@ def write_exports(exports: Sequence[Export], options: argparse.Namespace) -> Non
         OutputFolderError: when something else is in the way, or another run is writing.
     """
     folder: Path = options.output_dir
-    _check_writable(folder)
-    with locked(folder):
-        waiting = [export for export in exports if not is_committed(folder / export.target, _key(export))]
-        for export in waiting:
-            _check_free(folder / export.target, overwrite=options.overwrite)
-        for export in exports:
-            if export not in waiting:
-                say(f"Already there: {export.title}: {folder / export.target}")
-        productions = [_start(export, folder) for export in waiting]
-        _announce_compilation(productions)
-        num_missing = sum(production.num_missing for production in productions)
-        made = produce(productions, workers=options.workers)
-        for finished in show_progress(made, desc="stimuli", total=num_missing, unit="image", smoothing=0.05):
-            if finished is not None:
-                _commit(finished, folder / finished.export.target)
-        for stimuli in dict.fromkeys(export.stimuli for export in exports):
-            if options.preview:
-                _write_preview(stimuli, folder)
-        if options.audit:
-            print_audits(exports, folder)
+    try:
+        _check_writable(folder)
+        with locked(folder):
+            _write(exports, folder, options)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        where = f" ({error.filename})" if error.filename else ""
+        raise EnvironmentProblem(
+            f"Cannot write to {folder}: {reason}{where}. Make room and run the same command again to continue, or "
+            "choose another folder with --output-dir."
+        ) from error
+
+
+def _write(exports: Sequence[Export], folder: Path, options: argparse.Namespace) -> None:
+    waiting = [export for export in exports if not is_committed(folder / export.target, _key(export))]
+    for export in waiting:
+        _check_free(folder / export.target, folder, overwrite=options.overwrite)
+    for export in exports:
+        if export not in waiting:
+            say(f"Already there: {export.title}: {folder / export.target}")
+    productions = [_start(export, folder) for export in waiting]
+    _announce_compilation(productions)
+    num_missing = sum(production.num_missing for production in productions)
+    made = produce(productions, workers=options.workers)
+    for finished in show_progress(made, desc="stimuli", total=num_missing, unit="image", smoothing=0.05):
+        if finished is not None:
+            _commit(finished, folder / finished.export.target)
+    for stimuli in dict.fromkeys(export.stimuli for export in exports):
+        if options.preview:
+            _write_preview(stimuli, folder)
+    if options.audit:
+        print_audits(exports, folder)
 
 
 def _start(export: Export, folder: Path) -> Production:
@@ -127,6 +151,8 @@ def _start(export: Export, folder: Path) -> Production:
 def _commit(production: Production, target: Path) -> None:
     if target.is_file() or (target.exists() and any(target.iterdir())):
         _move_aside(target)
+    elif target.exists() and production.partial.output.is_file():
+        target.rmdir()
     commit_prepared(production.partial.output, target, _key(production.export))
     production.partial.discard()
     say(f"{production.export.title}: {target}")
@@ -158,7 +184,17 @@ def _write_preview(stimuli: StimulusSet, folder: Path) -> None:
     say(f"Contact sheet of {stimuli.name}: {path}")
 
 
-def _check_free(target: Path, *, overwrite: bool) -> None:
+def _check_size(option: str, number: int, most: int) -> None:
+    if number > most:
+        raise UsageError(f"{option} {number} is too much. Choose {most} at most.")
+
+
+def _check_free(target: Path, folder: Path, *, overwrite: bool) -> None:
+    for parent in target.parents:
+        if parent == folder:
+            break
+        if parent.exists() and not parent.is_dir():
+            raise OutputFolderError(f"{parent} is a file, not a folder. Move it, or choose another with --output-dir.")
     if overwrite or not target.exists():
         return
     what = "holds other files" if target.is_dir() else "is another file"

@@ -90,24 +90,28 @@ def produce(productions: Sequence[Production], *, workers: int) -> Iterator[Prod
 
     A production comes when all its chunks are there and its output is assembled: ready to be moved into place.
     """
-    jobs = [(one.export, one.partial, number) for one in productions for number in one.missing]
+    chunks = [one.export.list_chunks() for one in productions]
+    jobs = [
+        (one.export, one.partial, number, ranges[number])
+        for one, ranges in zip(productions, chunks)
+        for number in one.missing
+    ]
     tasks = tuple(get_task(name) for name in dict.fromkeys(one.export.stimuli.task for one in productions))
     made = run_in_order(_make_chunk, jobs, workers=workers, tasks=tasks)
     try:
-        for one in productions:
+        for one, ranges in zip(productions, chunks):
             for _ in one.missing:
                 for _ in range(next(made) * one.export.images_per_item):
                     yield None
-            numbers = range(len(one.export.list_chunks()))
-            one.export.assemble((one.partial.read(number) for number in numbers), one.partial.output)
+            one.partial.check_room()
+            one.export.assemble((one.partial.read(number) for number in range(len(ranges))), one.partial.output)
             yield one
     finally:
         made.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _make_chunk(job: tuple[Export, PartialOutput, int]) -> int:
+def _make_chunk(job: tuple[Export, PartialOutput, int, range]) -> int:
     end_with_parent()
-    export, partial, number = job
-    chunk = export.list_chunks()[number]
+    export, partial, number, chunk = job
     partial.keep(number, export.make_chunk(chunk, partial.output))
     return len(chunk)

@@ -45,16 +45,16 @@ def test_places_sizes_and_shapes_are_distributed_as_the_rule_says(task: str, lab
     assert find_differences(expected, latents) == set()
 
 
-def longer_by_a_tenth(rng: Random, label: int) -> Attempt:
+def longer_by_a_fifth(rng: Random, label: int) -> Attempt:
     objects, known, about = straight_lines(rng, label)
-    return [[(x, y), (x + (u - x) * 11 // 10, y + (v - y) * 11 // 10)] for (x, y), (u, v) in objects], known, about
+    return [[(x, y), (x + (u - x) * 6 // 5, y + (v - y) * 6 // 5)] for (x, y), (u, v) in objects], known, about
 
 
 @pytest.mark.parametrize(
     ("task", "wrong", "noticed"),
     [
         ("irregular", partial(polygons, along_diagonal=False), {"slant1"}),
-        ("straight_lines", longer_by_a_tenth, {"ink"}),
+        ("straight_lines", longer_by_a_fifth, {"ink"}),
     ],
 )
 def test_another_rule_is_noticed(task: str, wrong, noticed: set[str]):
