@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meta_baseline.commands.train_options import (
+    ALGORITHMS,
+    add_machine_options,
+    add_recipe_options,
+    move_aside,
+    parse_recipe,
+)
 from meta_baseline.commits import locked, write_atomic
 from meta_baseline.console import HelpFormatter, say, show_progress
-from meta_baseline.errors import OutputFolderError, UsageError
+from meta_baseline.errors import InputError, OutputFolderError, UsageError
 from meta_baseline.study import check_output_dir, resolve_device
 
 if TYPE_CHECKING:
-    from meta_baseline.stimuli import TrainingPool
-    from meta_baseline.training.recipes import Recipe
+    from meta_baseline.results import Check
+    from meta_baseline.training.loop import TrainingStatus
 
 _DESCRIPTION = """\
 Train one network on same-different tasks: generates the images, then uses each of them once.
@@ -25,23 +34,17 @@ Train one network on same-different tasks: generates the images, then uses each 
   meta-baseline train --algorithm fomaml   --seed 0 --output-dir runs/meta
       -> two networks that differ in the learning rule alone: the same initial weights (the same initial.safetensors),
          the same images, the same optimiser, the same number of images
+  meta-baseline train --resume --output-dir runs/meta
+      -> goes on from the last saved state; the result is that of a run without interruption, to the byte
   meta-baseline analyze --meta-model runs/meta/last.safetensors --baseline-model runs/baseline/last.safetensors ...
 
-Writes into OUTPUT_DIR: initial.safetensors (step 0), images-<n>.safetensors on the way, last.safetensors, metrics.jsonl
-(the learning curve) and run.json (every setting). Expect accuracy to stay at chance for tens of thousands of images
-before it rises. About three minutes on one core with the settings as they are, if the processor knows bf16.
+Writes into OUTPUT_DIR: initial.safetensors (step 0), images-<n>.safetensors on the way, best.safetensors (by accuracy
+on fresh images of the trained tasks), last.safetensors, metrics.jsonl (the learning curve), outcome (what would make
+its accuracy meaningless) and run.json (every setting). Expect accuracy to stay at chance for tens of thousands of
+images before it rises. About three minutes on one core with the settings as they are, if the processor knows bf16.
 """
 
-ALGORITHMS = ("baseline", "matched", "maml", "fomaml", "anil", "reptile", "protonet")
-_ARCHITECTURES = ("conv2", "conv4", "conv6", "stack4", "stack5")
 _RUN = "run.json"
-
-
-class _ExplicitDevice(argparse.Action):
-    """Remembers that the device was asked for by name: then it has to be there."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        namespace.device, namespace.device_explicit = values, True
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,205 +55,203 @@ def add_parser(subparsers: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=HelpFormatter,
     )
-    what = parser.add_argument_group("what is trained")
-    what.add_argument("--algorithm", required=True, choices=ALGORITHMS,
-                      help="baseline: batches of mixed tasks; fomaml: first-order MAML on episodes")  # fmt: skip
-    what.add_argument("--arch", choices=_ARCHITECTURES, default="stack5",
-                      help="conv2, conv4, conv6, stack4 or stack5 (default: stack5)", metavar="ARCH")  # fmt: skip
-    what.add_argument("--head", choices=("meta", "baseline"), default="meta",
-                      help="with LayerNorm (meta) or without; not the algorithm (default: meta)")  # fmt: skip
-    what.add_argument("--image-size", type=int, metavar="PX",
-                      help="side of the input (default: 64 for stack5, 32 for stack4, 128 for conv)")  # fmt: skip
-    what.add_argument("--dropout", type=float, metavar="P", help="after fully connected layers (default: 0)")
-    data = parser.add_argument_group("on what")
-    data.add_argument("--tasks", type=_names, metavar="A,B,...", help="trained on (default: the demo's eight)")
-    data.add_argument("--held-out", type=_names, metavar="A,B,...",
-                      help="never trained on; noted in the checkpoint (default: filled,arrows)")  # fmt: skip
-    data.add_argument("--num-images", type=int, metavar="N", help="budget, each used once (default: the demo's)")
-    data.add_argument("--seed", type=int, default=0, metavar="N",
-                      help="of weights, images, order and augmentation (default: 0)")  # fmt: skip
-    data.add_argument("--pool-dir", type=Path, metavar="DIR",
-                      help="keep the images there, and use them again if they fit (default: thrown away)")  # fmt: skip
-    how = parser.add_argument_group("how")
-    how.add_argument("--optimiser", choices=("muon", "adamw"),
-                     help="muon: orthogonalised steps in hidden weights, AdamW elsewhere (default: muon)")  # fmt: skip
-    how.add_argument("--learning-rate", type=float, metavar="X", help="of AdamW, at its highest (default: 0.003)")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images per step of the baseline (default: 32)")
-    how.add_argument("--meta-batch", "--tasks-per-step", dest="tasks_per_step", type=int, metavar="N",
-                     help="episodes per meta-step (default: 4)")  # fmt: skip
-    how.add_argument("--support-sizes", "--support", dest="support_sizes", type=_counts, metavar="N,N,...",
-                     help="images to adapt to, per episode; episodes take turns (default: 8)")  # fmt: skip
-    how.add_argument("--query-size", "--query", dest="query_size", type=int, metavar="N",
-                     help="images to be judged on, per episode (default: 8)")  # fmt: skip
-    how.add_argument("--inner-steps", type=int, metavar="N", help="gradient steps on the support (default: 1)")
-    how.add_argument("--inner-lr", type=float, metavar="X",
-                     help="of the inner steps; 0 is the matched control: episodes, but no adaptation "
-                          "(default: 0.05)")  # fmt: skip
+    parser.add_argument("--algorithm", choices=ALGORITHMS, metavar="NAME",
+                        help="baseline: batches of mixed tasks; matched: episodes without adaptation; maml, fomaml, "
+                             "anil, reptile, protonet: episodes")  # fmt: skip
+    parser.add_argument("--twin", choices=("maml", "fomaml", "anil", "reptile"), metavar="NAME",
+                        help="what --algorithm matched is the control of (default: fomaml)")  # fmt: skip
+    add_recipe_options(parser)
     output = parser.add_argument_group("where and with what")
     output.add_argument("--output-dir", type=Path, required=True, metavar="RUN", help="folder of this run")
+    output.add_argument("--resume", action="store_true",
+                        help="go on with the run in that folder, with the settings it was begun with")  # fmt: skip
     output.add_argument("--overwrite", action="store_true", help="move another run in that folder aside")
-    output.add_argument("--device", default="cpu", action=_ExplicitDevice, help="cpu or cuda (default: cpu)")
-    output.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto",
-                        help="of forward passes (default: bf16 where the processor knows it)")  # fmt: skip
-    output.add_argument("--threads", type=int, default=1, metavar="N",
+    output.add_argument("--pool-dir", type=Path, metavar="DIR",
+                        help="keep the images there, and use them again if they fit")  # fmt: skip
+    output.add_argument("--threads", type=int, metavar="N",
                         help="of the arithmetic; results depend on it in the last digits (default: 1)")  # fmt: skip
-    output.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw images (default: 1)")
-    output.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run, device_explicit=False)
+    add_machine_options(output)
+    parser.set_defaults(run=run, device=None, device_explicit=False)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check everything, then train, or say that it has been done."""
     import torch
 
-    from meta_baseline.training.loop import LAST, TrainingStatus, train
+    from meta_baseline.training.loop import LAST, is_finished, train
     from meta_baseline.training.progress import TrainingBars
-    from meta_baseline.training.recipes import encode_recipe
 
-    device = resolve_device(options.device, explicit=options.device_explicit)
-    if options.workers < 1 or options.threads < 1:
-        raise UsageError("Cannot work with less than one process or thread. Use --workers and --threads of 1 or more.")
-    recipe = _parse_recipe(options, device)
     folder: Path = options.output_dir
     check_output_dir(folder)
-    settings = json.dumps({"recipe": encode_recipe(recipe), "device": device, "threads": options.threads}, indent=1)
+    begun = _read_run(folder) if options.resume else None
+    if options.resume and begun is None:
+        raise InputError(f"There is no run to resume in {folder}: it has no {_RUN}. Leave --resume out to begin one.")
+    settings = _settle(options, begun)
+    recipe, device, threads = settings["recipe"], settings["device"], settings["threads"]
     with locked(folder):
-        if _holds(folder, settings) and (folder / LAST).exists():
+        _make_room(folder, settings, overwrite=options.overwrite)
+        if is_finished(folder):
             say(f"Already there: {folder / LAST}")
             return 0
-        _make_room(folder, settings, overwrite=options.overwrite)
-        write_atomic(folder / _RUN, settings + "\n")
+        write_atomic(folder / _RUN, _encode(settings) + "\n")
         say(
-            f"Training {recipe.architecture} ({recipe.image_size} px, {recipe.precision}) by {recipe.algorithm} on "
-            f"{recipe.pool_size:,} images of {', '.join(recipe.tasks)}."
+            f"Training {recipe.architecture} ({recipe.image_size} px, {recipe.norm} norm, {recipe.precision}) by "
+            f"{recipe.algorithm} on {recipe.pool_size:,} images of {', '.join(recipe.tasks)}."
         )
-        last_status: list[TrainingStatus] = []
-        torch.set_num_threads(options.threads)
-        with _pool(recipe, options) as pool, TrainingBars((recipe.algorithm,), recipe.pool_size) as bars:
+        torch.set_num_threads(threads)
+        with _images_folder(options) as images, TrainingBars((recipe.algorithm,), recipe.pool_size) as bars:
+            from meta_baseline.training.pools import prepare_pool, prepare_validation
+
+            pool = prepare_pool(recipe, images, workers=options.workers, progress=show_progress)
+            validation = prepare_validation(recipe, images, workers=options.workers, progress=show_progress)
+            teller = _Teller()
 
             def report(status: TrainingStatus) -> None:
-                last_status[:] = [status]
                 bars.show(recipe.algorithm, status)
+                teller.tell(status)
 
-            path = train(recipe, pool, folder, device=device, report=report)
-    say(f"{path}: accuracy {last_status[0].accuracy:.1%} on the last thousand training images, each seen once.")
+            path = train(recipe, pool, folder, device=device, report=report, validation=validation)
+    for line in _describe_checks(folder):
+        say(line)
+    say(f"{path}: accuracy {teller.last.accuracy:.1%} on the last thousand training images, each seen once.")
     return 0
 
 
-def _parse_recipe(options: argparse.Namespace, device: str) -> Recipe:
-    """The demo's recipe with what the options change."""
-    from dataclasses import replace
+class _Teller:
+    """One line for every validation: loss, accuracy by task, images per second."""
 
-    from meta_baseline.models import architecture_of
-    from meta_baseline.stimuli import check_options, get_task
-    from meta_baseline.training.precision import resolve_precision
-    from meta_baseline.training.recipes import demo
+    last: TrainingStatus
 
-    recipe = demo(options.seed)
-    episodes = _given(options, tasks_per_step="tasks_per_step", support_sizes="support_sizes", query_size="query_size")
-    inner_loop = _given(options, inner_steps="num_steps", inner_lr="learning_rate")
-    changes = _given(
-        options,
-        tasks="tasks",
-        held_out="held_out",
-        num_images="num_images",
-        dropout="dropout",
-        optimiser="optimiser",
-        learning_rate="learning_rate",
-        batch_size="batch_size",
-    )
-    if options.tasks and options.held_out is None:
-        changes["held_out"] = tuple(task for task in recipe.held_out if task not in options.tasks)
-    recipe = replace(
-        recipe,
-        algorithm=options.algorithm,
-        architecture=options.arch,
-        head=options.head,
-        image_size=options.image_size or architecture_of(options.arch).image_size,
-        precision=resolve_precision(options.precision, device),
-        episodes=replace(recipe.episodes, **episodes),
-        inner_loop=replace(recipe.inner_loop, **inner_loop),
-        **changes,
-    )
-    for task in (*recipe.tasks, *recipe.held_out):
-        get_task(task)
-    check_options(
-        num_images=recipe.pool_size, image_size=recipe.image_size, seed=recipe.seed, identities=None, workers=1
-    )
-    recipe.build_architecture()
-    return recipe
+    def __init__(self) -> None:
+        self._since: tuple[int, float] | None = None
+
+    def tell(self, status: TrainingStatus) -> None:
+        """Say how far the run is, where it was just measured."""
+        self.last = status
+        now = time.monotonic()
+        since, self._since = self._since, self._since or (status.images, now)
+        if status.validation is None or status.trained_accuracy is None:
+            return
+        speed = f", {(status.images - since[0]) / max(now - since[1], 1e-9):,.0f} images/s" if since else ""
+        held_out = f", held out {status.held_out_accuracy:.1%}" if status.held_out_accuracy is not None else ""
+        by_task = " ".join(f"{task} {accuracy:.0%}" for task, accuracy in status.validation.items())
+        say(
+            f"{status.images:>9,} images: loss {status.loss:.3f}, trained tasks {status.trained_accuracy:.1%}{held_out}"
+            f"{speed} ({by_task})"
+        )
 
 
-def _given(options: argparse.Namespace, **fields: str) -> dict[str, Any]:
-    """The fields whose option was given, by field name."""
-    values = {field: getattr(options, option) for option, field in fields.items()}
-    return {field: value for field, value in values.items() if value is not None}
+def _describe_checks(folder: Path) -> Iterator[str]:
+    """The guards that found something, a line each."""
+    from meta_baseline.results import load_result
+    from meta_baseline.training.loop import OUTCOME
+
+    checks: tuple[Check, ...] = load_result(folder / OUTCOME).checks
+    for check in checks:
+        if check.verdict in ("warn", "fail"):
+            yield f"{'WARNING' if check.verdict == 'warn' else 'FAILED'}: {check.sentence}"
+
+
+def _settle(options: argparse.Namespace, begun: dict[str, Any] | None) -> dict[str, Any]:
+    """Recipe, device and threads, from the options alone or from the run that goes on.
+
+    Raises:
+        OutputFolderError: an option differs from the run that goes on.
+    """
+    from meta_baseline.training.agreement import find_difference
+    from meta_baseline.training.recipes import demo, encode_recipe
+
+    if begun is None:
+        if options.algorithm is None:
+            raise UsageError(f"No algorithm. Choose one with --algorithm: {', '.join(ALGORITHMS)}.")
+        device = resolve_device(options.device or "cpu", explicit=options.device_explicit)
+        threads = _check_threads(1 if options.threads is None else options.threads)
+        return {"recipe": parse_recipe(options, demo(), device), "device": device, "threads": threads}
+    recorded = begun["recipe"]
+    device = resolve_device(options.device or begun["device"], explicit=True)
+    threads = _check_threads(begun["threads"] if options.threads is None else options.threads)
+    recipe = parse_recipe(options, recorded, device, begun=True)
+    difference = find_difference(encode_recipe(recorded), recipe)
+    for name, there, here in (("device", begun["device"], device), ("threads", begun["threads"], threads)):
+        difference = difference or (f"--{name} {there} there, {here} here" if there != here else None)
+    if difference:
+        raise OutputFolderError(
+            f"{options.output_dir} was begun with another configuration ({difference}). "
+            "Leave that option out to go on, or choose another folder with --output-dir."
+        )
+    return {"recipe": recipe, "device": device, "threads": threads}
+
+
+def _check_threads(threads: int) -> int:
+    if threads < 1:
+        raise UsageError(f"Cannot work with {threads} threads. Use --workers and --threads of 1 or more.")
+    return threads
 
 
 @contextmanager
-def _pool(recipe: Recipe, options: argparse.Namespace) -> Iterator[TrainingPool]:
-    """The images of the recipe: those in ``--pool-dir`` if they fit, else new ones, thrown away unless kept there."""
+def _images_folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Where the images go: ``--pool-dir``, or a folder that is gone afterwards."""
     import tempfile
 
-    from meta_baseline.stimuli import generate_pool, open_pool
-
-    wanted = {
-        "tasks": list(recipe.tasks),
-        "num_images": recipe.pool_size,
-        "image_size": recipe.image_size,
-        "seed": recipe.seed,
-        "split": "train",
-    }
-    kept: Path | None = options.pool_dir
-    if kept is not None and _holds_pool(kept, wanted):
-        yield open_pool(kept)
+    if options.pool_dir is not None:
+        yield options.pool_dir
         return
+    for left in options.output_dir.glob(".images.*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=options.output_dir, prefix=".images.") as folder:
-        yield generate_pool(
-            recipe.tasks,
-            recipe.pool_size,
-            recipe.image_size,
-            recipe.seed,
-            kept or folder,
-            options.workers,
-            show_progress,
-        )
+        yield Path(folder)
 
 
-def _holds_pool(folder: Path, wanted: dict[str, Any]) -> bool:
-    try:
-        record = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return all(record.get(name) == value for name, value in wanted.items())
+def _read_run(folder: Path) -> dict[str, Any] | None:
+    """Recipe, device and threads of the run in the folder; None when there is none.
 
+    Raises:
+        InputError: when they cannot be read.
+    """
+    from meta_baseline.training.recipes import decode_recipe
 
-def _holds(folder: Path, settings: str) -> bool:
     path = folder / _RUN
-    return path.exists() and path.read_text(encoding="utf-8") == settings + "\n"
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "recipe": decode_recipe(record["recipe"]),
+            "device": str(record["device"]),
+            "threads": int(record["threads"]),
+        }
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no record of a run that this version can read ({' '.join(str(error).split())[:80]}). "
+            "Choose another folder with --output-dir."
+        ) from error
 
 
-def _make_room(folder: Path, settings: str, *, overwrite: bool) -> None:
+def _encode(settings: dict[str, Any]) -> str:
+    from meta_baseline.training.recipes import encode_recipe
+
+    return json.dumps(settings | {"recipe": encode_recipe(settings["recipe"])}, indent=1)
+
+
+def _make_room(folder: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     """Leave a folder that is free or holds an interrupted run of the same settings; move another run aside if told."""
+    from meta_baseline.training.agreement import find_difference
+    from meta_baseline.training.recipes import encode_recipe
+
     others = [path for path in sorted(folder.iterdir()) if path.name != ".lock"]
-    if not others or _holds(folder, settings):
+    try:
+        begun = _read_run(folder)
+    except InputError:
+        begun = None
+    if not others or begun == settings:
         return
-    if not overwrite:
-        raise OutputFolderError(
-            f"{folder} holds other files ({others[0].name}). "
-            "Choose another folder with --output-dir, or move them aside with --overwrite."
-        )
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
-        number += 1
-    aside.mkdir()
-    for path in others:
-        path.rename(aside / path.name)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    if overwrite:
+        move_aside(folder)
+        return
+    what = f"other files ({others[0].name})"
+    if begun is not None:
+        difference = find_difference(encode_recipe(begun["recipe"]), settings["recipe"])
+        what = f"a run with other settings ({difference or 'another device or number of threads'})"
+    raise OutputFolderError(
+        f"{folder} holds {what}. Choose another folder with --output-dir, or move that aside with --overwrite."
+    )

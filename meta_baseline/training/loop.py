@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from meta_baseline.errors import UsageError
+from meta_baseline.errors import InputError, UsageError
 from meta_baseline.models import ConvNet, recalibrate_batch_norm
 from meta_baseline.results import Check, Estimate, save_result
 from meta_baseline.stimuli import TrainingPool
@@ -42,6 +43,8 @@ from meta_baseline.training.saving import (
     STATE,
     Position,
     explaining_disk_errors,
+    identify_images,
+    is_finished,
     read_state,
     save_network,
     snapshot_name,
@@ -49,7 +52,7 @@ from meta_baseline.training.saving import (
 )
 from meta_baseline.training.validation import measure_by_task
 
-__all__ = ["BEST", "INITIAL", "LAST", "METRICS", "OUTCOME", "STATE", "Report", "TrainingStatus", "train"]
+__all__ = ["BEST", "INITIAL", "LAST", "METRICS", "OUTCOME", "STATE", "Report", "TrainingStatus", "is_finished", "train"]
 
 OUTCOME = "outcome"
 METRICS_EVERY = 1_024
@@ -120,11 +123,13 @@ def train(
         device: "cpu" or "cuda".
         report: called about every ``METRICS_EVERY`` images.
         validation: images of trained and held-out tasks, to watch accuracy and keep the best network.
-        state_every: images between two savings of the state; changes nothing else.
+        state_every: images between two savings of the state, which is saved with every snapshot too; changes nothing
+            else.
 
     Raises:
         UsageError: the pool does not fit the recipe, or the loss is no longer finite.
-        OutputFolderError: the state in the folder is of another recipe.
+        OutputFolderError: the state in the folder is of another recipe or of other images.
+        InputError: the state in the folder is damaged.
         EnvironmentProblem: the disk is full or may not be written.
     """
     _check_pool(recipe, pool)
@@ -143,6 +148,7 @@ class _Run:
         self, recipe: Recipe, pool: TrainingPool, folder: Path, device: str, validation: TrainingPool | None
     ) -> None:
         self._recipe, self._pool, self._folder, self._validation = recipe, pool, folder, validation
+        self._images_id = identify_images(pool)
         network = recipe.build_initial_network()
         self._network = network.to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
         augmentation = recipe.rng("augmentation") if recipe.augmentation else None
@@ -163,13 +169,20 @@ class _Run:
     def finish(self, report: Report, state_every: int) -> Path:
         """Take every step that is left."""
         torch.manual_seed(int(self._recipe.rng("dropout").integers(2**63)))
-        start = read_state(self._folder, self._recipe, self._network, self._learner.learnt, self._optimiser)
+        start = read_state(
+            self._folder, self._recipe, self._images_id, self._network, self._learner.learnt, self._optimiser
+        )
         position = start or Position()
         if start is None:
             self._save(INITIAL, 0)
         seen, best, window, saved = position.images, position.best, list(position.window), position.images
         num_steps, written = self._learner.num_steps, position.metrics_bytes
         with (self._folder / METRICS).open("a", encoding="utf-8") as metrics:
+            if metrics.tell() < written:
+                raise InputError(
+                    f"{self._folder / METRICS} is shorter than when the state beside it was saved. "
+                    f"Remove {self._folder / STATE} to begin this run anew."
+                )
             metrics.truncate(written)
             for step in range(position.step, num_steps):
                 rate = schedule(step, num_steps, self._recipe)
@@ -185,11 +198,12 @@ class _Run:
                     if status.trained_accuracy is not None and (best is None or status.trained_accuracy > best):
                         best = status.trained_accuracy
                         self._save(BEST, seen)
-                for snapshot in self._recipe.snapshots:
-                    if before < snapshot <= seen:
-                        self._save(snapshot_name(snapshot), seen)
-                if seen - saved >= state_every and step + 1 < num_steps:
+                passed = [number for number in self._recipe.snapshots if before < number <= seen]
+                for number in passed:
+                    self._save(snapshot_name(number), seen)
+                if (passed or seen - saved >= state_every) and step + 1 < num_steps:
                     saved = seen
+                    os.fsync(metrics.fileno())
                     at = Position(
                         step=step + 1,
                         images=seen,
@@ -197,9 +211,9 @@ class _Run:
                         metrics_bytes=written,
                         best=best,
                     )
-                    write_state(self._folder, self._recipe, self._network, self._learner.learnt, self._optimiser, at)
-        self._save(LAST, seen)
+                    self._save_state(at)
         save_result(self._look_back(), self._folder / OUTCOME)
+        self._save(LAST, seen)
         (self._folder / STATE).unlink(missing_ok=True)
         return self._folder / LAST
 
@@ -233,6 +247,10 @@ class _Run:
 
     def _save(self, name: str, images: int) -> None:
         save_network(self._folder / name, self._network, self._learner.learnt, self._recipe, images)
+
+    def _save_state(self, position: Position) -> None:
+        learnt = self._learner.learnt
+        write_state(self._folder, self._recipe, self._images_id, self._network, learnt, self._optimiser, position)
 
     def _look_at_the_start(self) -> tuple[Check, ...]:
         return (

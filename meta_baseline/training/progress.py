@@ -36,7 +36,8 @@ class TrainingBars:
     def show(self, arm: str, status: TrainingStatus) -> None:
         """Move one arm's bar to what it has reached."""
         bar = self._bars[arm]
-        bar.set_postfix_str(f"loss {status.loss:.3f}, accuracy {status.accuracy:.1%}", refresh=False)
+        worst = f", worst task {min(status.by_task.values()):.0%}" if status.by_task else ""
+        bar.set_postfix_str(f"loss {status.loss:.3f}, accuracy {status.accuracy:.1%}{worst}", refresh=False)
         bar.update(status.images - bar.n)
 
     def __enter__(self) -> TrainingBars:

@@ -148,6 +148,13 @@ class Recipe:
         unit = math.lcm(self.episodes.images_per_round(len(self.tasks)), self.batch_size)
         return -(-self.num_images // unit) * unit
 
+    def images_of_steps(self, num_steps: int) -> int:
+        """Images that so many steps of the optimiser use: batches, or meta-steps of all their episodes."""
+        if self.algorithm == "baseline":
+            return num_steps * self.batch_size
+        per_cycle = self.episodes.tasks_per_step * self.episodes.images_per_cycle
+        return -(-num_steps * per_cycle // len(self.episodes.support_sizes))
+
     def inner_loop_at(self, progress: float) -> InnerLoop:
         """The inner loop as the algorithm has it, at a share of the run in [0, 1)."""
         second = self.acting in ("maml", "anil") and progress >= self.first_order_fraction

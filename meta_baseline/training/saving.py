@@ -5,6 +5,7 @@ Every file appears whole or not at all, so a run that is killed, or that finds t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
@@ -22,9 +23,12 @@ from torch import Tensor
 from meta_baseline import __version__
 from meta_baseline.checkpoint_metadata import TrainingValue
 from meta_baseline.checkpoints import write_checkpoint
-from meta_baseline.commits import hash_values, write_atomic
-from meta_baseline.errors import EnvironmentProblem, InputError, OutputFolderError
+from meta_baseline.commits import write_atomic
+from meta_baseline.errors import EnvironmentProblem, InputError, OutputFolderError, UsageError
 from meta_baseline.models import ConvNet
+from meta_baseline.stimuli import TrainingPool
+from meta_baseline.training.agreement import find_difference
+from meta_baseline.training.guards import spread_rows
 from meta_baseline.training.learners import StepOutcome
 from meta_baseline.training.learnt_adaptation import LearntAdaptation, write_adaptation
 from meta_baseline.training.optimiser import Optimiser
@@ -60,7 +64,12 @@ def snapshot_name(images: int) -> str:
 
 
 def save_network(path: Path, network: ConvNet, learnt: LearntAdaptation, recipe: Recipe, images: int) -> None:
-    """Write a checkpoint that says how it was trained, and what was learned beside the weights."""
+    """Write a checkpoint that says how it was trained, and what was learned beside the weights.
+
+    Raises:
+        UsageError: a weight is no longer finite; the last good checkpoint is left as it is.
+    """
+    _check_finite(network, recipe, images)
     training: dict[str, TrainingValue] = {
         "algorithm": recipe.algorithm,
         "seed": recipe.seed,
@@ -92,30 +101,49 @@ def save_network(path: Path, network: ConvNet, learnt: LearntAdaptation, recipe:
     write_adaptation(path, learnt)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the run in ``folder`` came to its end: its last checkpoint is there and no state to go on from."""
+    return (folder / LAST).exists() and not (folder / STATE).exists()
+
+
+def identify_images(pool: TrainingPool) -> str:
+    """SHA-256 of the labels, the tasks and some images of a pool: whether two pools are the same one."""
+    rows = spread_rows(len(pool.labels))
+    digest = hashlib.sha256(pool.labels.tobytes() + pool.task_ids.tobytes())
+    digest.update(np.ascontiguousarray(pool.images[rows]).tobytes())
+    return digest.hexdigest()
+
+
 def write_state(
     folder: Path,
     recipe: Recipe,
+    images: str,
     network: ConvNet,
     learnt: LearntAdaptation,
     optimiser: Optimiser,
     position: Position,
 ) -> None:
-    """Write everything that the next step depends on."""
+    """Write everything that the next step depends on; ``images`` identifies the pool.
+
+    Raises:
+        UsageError: a weight is no longer finite; the last good state is left as it is.
+    """
+    _check_finite(network, recipe, position.images)
     groups = {_NETWORK: network.state_dict(), _LEARNT: learnt.tensors(), _OPTIMISER: optimiser.tensors()}
     tensors = {f"{group}/{name}": value for group, named in groups.items() for name, value in named.items()}
     tensors |= {f"{_RANDOM}/{name}": value for name, value in _random_states().items()}
     whole = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    text = json.dumps({"recipe": _recipe_key(recipe), "position": asdict(position)})
+    text = json.dumps({"recipe": encode_recipe(recipe), "pool": images, "position": asdict(position)})
     write_atomic(folder / STATE, save(whole, metadata={_KEY: text}))
 
 
 def read_state(
-    folder: Path, recipe: Recipe, network: ConvNet, learnt: LearntAdaptation, optimiser: Optimiser
+    folder: Path, recipe: Recipe, images: str, network: ConvNet, learnt: LearntAdaptation, optimiser: Optimiser
 ) -> Position | None:
     """Put everything back as it was when the state was written; None when there is no state.
 
     Raises:
-        OutputFolderError: the state is of another recipe.
+        OutputFolderError: the state is of another recipe or of other images.
         InputError: the file is damaged.
     """
     path = folder / STATE
@@ -125,9 +153,14 @@ def read_state(
         with safe_open(path, framework="pt", device="cpu") as file:
             record = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if record["recipe"] != _recipe_key(recipe):
+        if difference := find_difference(record["recipe"], recipe):
             raise OutputFolderError(
-                f"{path} is the state of a run with other settings. Use the settings of that run, or another folder."
+                f"{path} is the state of a run with other settings ({difference}). "
+                "Use the settings of that run, or another folder."
+            )
+        if record["pool"] != images:
+            raise OutputFolderError(
+                f"{path} is the state of a run on other images. Use the images of that run, or another folder."
             )
         position = _decode_position(record["position"])
         named = _grouped(tensors)
@@ -166,8 +199,13 @@ def _random_states() -> dict[str, Tensor]:
     return states
 
 
-def _recipe_key(recipe: Recipe) -> str:
-    return hash_values(encode_recipe(recipe))
+def _check_finite(network: ConvNet, recipe: Recipe, images: int) -> None:
+    for name, value in network.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise UsageError(
+                f"{name} is no longer finite after {images} images of {recipe.algorithm} training; checkpoints up to "
+                f"there are intact. Use a smaller --outer-lr than {recipe.learning_rate}."
+            )
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
