@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
     with locked(study.output_dir), logging_to(study.output_dir / "log.txt"):
         claim_output_dir(study, inputs)
         say(describe_plan(study, inputs))
+        for line in list_cautions(inputs):
+            say(line)
         materials = Materials(study=study, inputs=inputs, progress=progress)
         stages: dict[str, dict[str, Any]] = {}
         failures: dict[Analysis, str] = {}
@@ -85,7 +87,9 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         page = render_study_report(study, inputs, results, checks, failures, argv)
         write_atomic(study.output_dir / "report.html", page)
         write_summary(study.output_dir / "summary.json", {a.slug: result for a, result in results.items()})
-        write_run(study.output_dir / "run.json", study=study, hashes=inputs.hashes, stages=stages, argv=argv)
+        write_run(
+            study.output_dir / "run.json", study=study, hashes=inputs.hashes, checks=checks, stages=stages, argv=argv
+        )
     return StudyResult(
         report=study.output_dir / "report.html",
         findings=rank_findings(results.values()),
@@ -113,6 +117,20 @@ def describe_plan(study: Study, inputs: StudyInputs) -> str:
     images = f" on {len(inputs.stimuli.paths)} images of {inputs.stimuli.name}" if inputs.stimuli else ""
     titles = ", ".join(analysis.title.lower() for analysis in analyses)
     return f"Will run {titles}{images}, on {study.device}. {_DURATION}"
+
+
+def list_cautions(inputs: StudyInputs) -> Iterator[str]:
+    """What cannot wait for the report: a scaling of the images that was assumed, and images that limit conclusions."""
+    if inputs.stimuli is None:
+        return
+    networks = {"meta": inputs.meta.preprocessing, "baseline": inputs.baseline.preprocessing}
+    if assumed := {name: used for name, used in networks.items() if used.assumed}:
+        scalings = " and ".join(f"{used.describe()} for the {name} network" for name, used in assumed.items())
+        options = " and ".join(f"--{name}-input-scaling" for name in assumed)
+        yield f"No file says how images were scaled: {scalings}. If that is wrong, choose it with {options}."
+    for check in inputs.stimuli.checks:
+        if check.verdict in ("warn", "fail"):
+            yield f"Caution: {check.sentence}"
 
 
 def _run_training(materials: Materials) -> Result:

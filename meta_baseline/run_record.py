@@ -20,7 +20,7 @@ import torch
 
 from meta_baseline import __version__
 from meta_baseline.commits import write_atomic
-from meta_baseline.results import Result
+from meta_baseline.results import Check, Result
 
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pandas", "safetensors", "pillow")
 
@@ -50,14 +50,21 @@ def describe_versions() -> dict[str, str]:
 
 
 def write_run(
-    path: Path, *, study: Any, hashes: Mapping[str, str], stages: Mapping[str, Mapping[str, Any]], argv: Sequence[str]
+    path: Path,
+    *,
+    study: Any,
+    hashes: Mapping[str, str],
+    checks: Sequence[Check],
+    stages: Mapping[str, Mapping[str, Any]],
+    argv: Sequence[str],
 ) -> None:
-    """Write run.json: command, resolved options, versions, hashes of every input, and what each stage took."""
+    """Write run.json: command, options, versions, hashes and checks of the inputs, and what each stage took."""
     record = {
         "argv": list(argv),
         "options": dataclasses.asdict(study),
         "versions": describe_versions(),
         "inputs_sha256": dict(hashes),
+        "inputs_checks": [dataclasses.asdict(check) for check in checks],
         "stages": {name: dict(stage) for name, stage in stages.items()},
         "process": {"pid": os.getpid(), "executable": sys.executable},
     }

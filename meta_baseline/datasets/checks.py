@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
+from meta_baseline.datasets.names import FoundSet
 from meta_baseline.datasets.scanning import Scan
 from meta_baseline.datasets.sources import OpenedSet
 from meta_baseline.results import Check
+from meta_baseline.stimuli.registry import PROBLEMS, TASKS
 
 _NUM_NAMED = 3
 BLANK_SHARE = 0.5
@@ -35,9 +37,13 @@ def check_choice(
     return Check(code="data.images", verdict=verdict, sentence=sentence)
 
 
-def check_labels(convention: str) -> Check:
-    """What class 1 means here, and in the source."""
-    return Check(code="data.labels", verdict="pass", sentence=convention)
+def check_labels(found: FoundSet, opened: OpenedSet) -> Check:
+    """What class 1 means here, and how the source says it: in every format that is known, 1 = the rule holds."""
+    sentence = f"Class 1 is where {_describe_rule(found)}. Labels come from {opened.labels_from}."
+    if not found.taken_as_asked:
+        return Check(code="data.labels", verdict="pass", sentence=sentence)
+    sentence += f" No name says which problem or task this is; it was taken for {found.title}, as asked."
+    return Check(code="data.labels", verdict="note", sentence=sentence)
 
 
 def check_unusable(opened: OpenedSet, scan: Scan) -> tuple[Check, ...]:
@@ -90,6 +96,15 @@ def name_unusable(opened: OpenedSet, scan: Scan) -> str:
     """The first unusable images with their reasons."""
     named = "; ".join(f"{opened.source.name(position)}: {reason}" for position, reason in scan.unusable[:_NUM_NAMED])
     return f"{named}; ..." if len(scan.unusable) > _NUM_NAMED else named
+
+
+def _describe_rule(found: FoundSet) -> str:
+    known = TASKS.get(found.task or "") if found.problem_number is None else PROBLEMS.get(found.problem_number)
+    if known is not None:
+        return f"the rule holds: {known.class_1_means}"
+    if found.problem_number is not None:
+        return f"the rule of SVRT problem {found.problem_number} holds, which is not 'same' in every problem"
+    return "the rule holds (same), class 0 where it does not (different)"
 
 
 def describe_labels(labels: Float64[ndarray, " n"]) -> str:

@@ -6,6 +6,7 @@ neither, in any folder in it. The data folder may also be a single file.
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from meta_baseline.datasets.folders import holds_images, open_folder
@@ -29,8 +30,15 @@ _EXPECTED = (
     "Expected results_problem_<N>/ or results_<task>/ with sample_<class>_<index>.png, folders same/ and different/, "
     "or files .h5, .npz, .tfrecords; see docs/formats.md."
 )
-_KINDS = {".h5": open_hdf5, ".hdf5": open_hdf5, ".npz": open_npz, ".tfrecord": open_tfrecords}
-_OPENERS = _KINDS | {".tfrecords": open_tfrecords}
+_MOST_LEVELS_BELOW = 3
+_MOST_FOLDERS_BELOW = 100
+_OPENERS = {
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+    ".npz": open_npz,
+    ".tfrecord": open_tfrecords,
+    ".tfrecords": open_tfrecords,
+}
 
 
 def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tuple[FoundSet, tuple[FoundSet, ...]]:
@@ -40,7 +48,7 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
         StimulusError: when the folder is missing or empty, or holds no such set; the message lists those it holds.
         UsageError: when nothing was asked for and there are several.
     """
-    if not data_dir.exists():
+    if not _exists(data_dir):
         raise StimulusError(f"No data folder {data_dir}. Check --data-dir.")
     if data_dir.is_file():
         return _name_file(data_dir, problem_number, task), ()
@@ -49,6 +57,8 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
     walk = Walk(data_dir.resolve())
     sets = _list_sets(walk, data_dir)
     if not sets:
+        if (below := _find_below(walk, data_dir)) is not None:
+            raise StimulusError(f"No images directly in {data_dir}, but in {below}. Give that folder with --data-dir.")
         found = "holds no images in a layout that is known" if any(walk.entries(data_dir)) else "is empty"
         raise StimulusError(f"The data folder {data_dir} {found}{walk.describe_links()}. {_EXPECTED}")
     if problem_number is None and task is None:
@@ -58,7 +68,7 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
             )
         matching = sets
     else:
-        unnamed = [one for one in sets if one.problem_number is None and one.task is None]
+        unnamed = [one for one in sets if not one.is_named]
         matching = [one for one in sets if one.problem_number == problem_number and one.task == task] or unnamed
     if not matching:
         asked = f"problem {problem_number}" if problem_number is not None else f"task {task}"
@@ -66,7 +76,7 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
         raise StimulusError(f"No images of {asked} in {data_dir}{walk.describe_links()}. {found}.")
     matching.sort(key=lambda one: one.stamp, reverse=True)
     matching.sort(key=lambda one: (one.stamp != "", bool(one.files)))
-    return matching[0], tuple(matching[1:])
+    return matching[0].take_as(problem_number, task), tuple(matching[1:])
 
 
 def open_set(stimulus_set: FoundSet, root: Path, split: str | None) -> tuple[OpenedSet, tuple[str, ...]]:
@@ -90,13 +100,22 @@ def open_set(stimulus_set: FoundSet, root: Path, split: str | None) -> tuple[Ope
     return opened, tuple(file.path.name for file in files[1:])
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        raise
+    except OSError:  # a name that no file can have, e.g. because it is too long
+        return False
+
+
 def _list_sets(walk: Walk, data_dir: Path) -> list[FoundSet]:
     folders = [path for path, is_folder in walk.entries(data_dir) if is_folder]
     sets = name_file_sets(_list_containers(walk, data_dir), data_dir)
     for folder in folders:
         if (named := name_folder_set(folder)) is not None:
             sets.extend(_list_own_sets(walk, folder, named))
-    itself = name_folder_set(data_dir.resolve())
+    itself = _name_itself(data_dir.resolve())
     if not sets and (itself or holds_images(walk, data_dir)):
         number, task = (itself.problem_number, itself.task) if itself else (None, None)
         return [FoundSet(folder=data_dir, problem_number=number, task=task, stamp=itself.stamp if itself else "")]
@@ -107,6 +126,23 @@ def _list_sets(walk: Walk, data_dir: Path) -> list[FoundSet]:
     return sets
 
 
+def _name_itself(folder: Path) -> FoundSet | None:
+    """What the data folder's own name says; that of a split says nothing, but that of the folder above may."""
+    return name_folder_set(folder.parent if folder.name in SPLIT_FOLDERS else folder)
+
+
+def _find_below(walk: Walk, data_dir: Path) -> Path | None:
+    """The first folder further down that could be a data folder, to name it."""
+    level = [data_dir]
+    for _ in range(_MOST_LEVELS_BELOW):
+        inner = (path for folder in level for path, is_folder in walk.entries(folder) if is_folder)
+        level = list(islice(inner, _MOST_FOLDERS_BELOW))
+        for folder in level:
+            if _list_sets(walk, folder):
+                return folder
+    return None
+
+
 def _list_own_sets(walk: Walk, folder: Path, named: FoundSet) -> list[FoundSet]:
     """A folder's sets: its images, and what its files hold."""
     in_files = name_file_sets(_list_containers(walk, folder), folder)
@@ -114,7 +150,7 @@ def _list_own_sets(walk: Walk, folder: Path, named: FoundSet) -> list[FoundSet]:
         return [named]
     given = [
         one
-        if one.problem_number is not None or one.task is not None
+        if one.is_named
         else FoundSet(folder=folder, problem_number=named.problem_number, task=named.task, files=one.files)
         for one in in_files
     ]
@@ -151,4 +187,4 @@ def _name_file(path: Path, problem_number: int | None, task: str | None) -> Foun
     if contradicts_number or contradicts_task:
         asked = f"problem {problem_number}" if contradicts_number else f"task {task}"
         raise StimulusError(f"No images of {asked} in {path}. Found {describe_sets([named])}.")
-    return named
+    return named.take_as(problem_number, task)

@@ -71,6 +71,7 @@ def open_folder(image_set: FoundSet, root: Path, split: str | None) -> OpenedSet
         place=image_set.folder,
         split=chosen,
         splits=splits,
+        labels_from=_describe_labels(listed),
         checks=_list_checks(walk, contradicting[chosen], image_set.stamp),
     )
 
@@ -117,6 +118,20 @@ def _read_name(path: Path, folder_label: int | None, contradicting: list[Path]) 
             yield ImageFile(path=path, label=label, number=int(match[2]))
     elif folder_label is not None and (match := _NUMBERED.fullmatch(path.name)):
         yield ImageFile(path=path, label=folder_label, number=int(match[1]))
+
+
+def _describe_labels(files: Sequence[ImageFile]) -> str:
+    """Where the classes of these files were found."""
+    ways = {
+        "the names of files (sample_1_<index> is class 1)": any(_SAMPLE.fullmatch(file.path.name) for file in files),
+        "the names of folders (class_1 is class 1)": any(_NUMBERED.fullmatch(file.path.name) for file in files),
+        "the names of folders (same is class 1, different is class 0)": any(_has_word(file) for file in files),
+    }
+    return " and ".join(way for way, is_used in ways.items() if is_used)
+
+
+def _has_word(file: ImageFile) -> bool:
+    return file.path.parent.name.lower() in _WORDS
 
 
 def _list_checks(walk: Walk, contradicting: Sequence[Path], stamp: str) -> tuple[Check, ...]:

@@ -31,6 +31,7 @@ COMMON_SIZE = 128
 """Side in px that images of various sizes are brought to, as the published reader of naturalistic episodes does."""
 
 _REQUEST_BYTES = 16 * 2**20
+_LABELS_FROM = "the file's own labels, where 1 is class 1"
 _DAMAGED = "damaged or truncated HDF5 data"
 
 
@@ -115,6 +116,7 @@ def open_hdf5(path: Path, *, split: str, splits: tuple[str, ...]) -> OpenedSet:
         place=path,
         split=split,
         splits=splits,
+        labels_from=_LABELS_FROM,
         latents=latents,
         identities=identities,
         checks=_list_checks(description),
@@ -138,14 +140,16 @@ def _list_checks(description: Hdf5Description) -> tuple[Check, ...]:
     shown = " or ".join(" + ".join(map(str, counts)) for counts in description.counts)
     sentence = f"Episodes of {shown} images (support + query) were taken apart into single images."
     checks = [Check(code="data.episodes", verdict="note", sentence=sentence)]
+    if len(np.unique(description.sizes[:, :2], axis=0)) > 1:
+        sentence = (
+            f"Images of various sizes were brought to {COMMON_SIZE} x {COMMON_SIZE} px, as the published reader does."
+        )
+        checks.append(Check(code="data.resized", verdict="note", sentence=sentence))
     scaling = (
         "The published trainers scale these episodes differently: vanilla training to 0..1 (unit), MAML and its "
         "baselines to -1..1 (signed), ResNets by the ImageNet mean and sd (imagenet)."
     )
     if description.layout == "groups":
         scaling = "The published trainers scale naturalistic episodes by the ImageNet mean and sd (imagenet)."
-        if len(np.unique(description.sizes[:, :2], axis=0)) > 1:
-            sentence = f"Images of various sizes were brought to {COMMON_SIZE} x {COMMON_SIZE} px, as when training."
-            checks.append(Check(code="data.resized", verdict="note", sentence=sentence))
     scaling += " The checkpoint decides; where it does not know, use --meta-input-scaling and --baseline-input-scaling."
     return (*checks, Check(code="data.scaling", verdict="note", sentence=scaling))

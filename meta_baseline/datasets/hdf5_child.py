@@ -47,16 +47,17 @@ class Refused(Exception):
 
 @dataclass
 class Block:
-    """Images of one shape, in one or two data sets ("parts") of which every episode has a row.
+    """Images in one or two data sets ("parts") of which every episode has a row.
 
-    ``counts`` are the images per episode in each part; without ``num_episodes`` the parts have no axis for episodes.
+    ``counts`` are the images per episode in each part and ``shapes`` theirs; without ``num_episodes`` the parts have no
+    axis for episodes.
     """
 
     images: list[h5py.Dataset]
     labels: list[h5py.Dataset]
     counts: list[int]
     num_episodes: int | None
-    shape: tuple[int, int, int]
+    shapes: list[tuple[int, int, int]]
 
     def __len__(self) -> int:
         return sum(self.counts) * (1 if self.num_episodes is None else self.num_episodes)
@@ -146,8 +147,6 @@ def _read_block(file: h5py.File, images: list[str], labels: list[str], *, has_ax
         if channels not in (1, 3) or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
             raise Refused(f"{name} has shape {data.shape}; images are at most {MAX_SIDE} px a side, in grey or RGB")
         shapes.append((height, width, channels))
-    if len(set(shapes)) > 1:
-        raise Refused(f"{images[0]} and {images[1]} hold images of different shapes")
     depth = 2 if has_axis else 1
     if has_axis and len({data.shape[0] for data in pixels}) > 1:
         raise Refused(f"{images[0]} and {images[1]} hold different numbers of episodes")
@@ -162,7 +161,7 @@ def _read_block(file: h5py.File, images: list[str], labels: list[str], *, has_ax
         labels=answers,
         counts=[data.shape[depth - 1] for data in pixels],
         num_episodes=pixels[0].shape[0] if has_axis else None,
-        shape=shapes[0],
+        shapes=shapes,
     )
 
 
@@ -206,12 +205,18 @@ def _has(file: h5py.File, name: str) -> bool:
 
 
 def _answer_description(answers: BinaryIO, file: h5py.File, layout: str, blocks: list[Block]) -> None:
-    sizes = [np.tile(np.array(block.shape, "<i4"), (len(block), 1)) for block in blocks]
+    sizes = [_repeat_shapes(block) for block in blocks]
     labels = [block.flatten([_as_column(data, block) for data in block.labels]).astype("<f8") for block in blocks]
     names, latents = _read_latents(file, blocks[0]) if layout == "episodes" else ([], np.zeros((0, 0), "<f8"))
     counts = sorted({tuple(block.counts) for block in blocks})[:8]
     header = {"layout": layout, "count": sum(map(len, blocks)), "counts": counts, "latents": names}
     _answer(answers, header, [np.concatenate(sizes), np.concatenate(labels), latents])
+
+
+def _repeat_shapes(block: Block) -> np.ndarray:
+    """int32 [images, 3]: height, width and channels of every image."""
+    episode = np.repeat(np.array(block.shapes, "<i4"), block.counts, axis=0)
+    return np.tile(episode, (1 if block.num_episodes is None else block.num_episodes, 1))
 
 
 def _as_column(data: h5py.Dataset, block: Block) -> np.ndarray:
@@ -238,7 +243,7 @@ def _answer_images(answers: BinaryIO, blocks: list[Block], starts: list[int], po
     found: list[np.ndarray | None] = [None] * len(positions)
     for (number, part), wanted in _sort_by_part(blocks, starts, positions).items():
         block = blocks[number]
-        for row, pixels in _read_part(block.images[part], wanted, int(np.prod(block.shape))):
+        for row, pixels in _read_part(block.images[part], wanted, int(np.prod(block.shapes[part]))):
             found[row] = pixels
     lengths = [-1 if image is None else image.nbytes for image in found]
     _answer(answers, {"lengths": lengths}, [image for image in found if image is not None])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SPLIT_FOLDERS = ("train", "val", "test")
@@ -39,8 +39,9 @@ class StimulusFile:
 class FoundSet:
     """Stimuli of one problem or task: a folder of images, or ``files`` that hold many images each.
 
-    ``problem_number`` and ``task`` are both None when no name says. ``stamp`` is what follows the number in the
-    folder's name; of several stamps the last one counts, none before any.
+    ``problem_number`` and ``task`` are both None when no name says; with ``taken_as_asked`` they are what was asked
+    for, because no name says. ``stamp`` is what follows the number in the folder's name; of several stamps the last
+    one counts, none before any.
     """
 
     folder: Path
@@ -48,6 +49,18 @@ class FoundSet:
     task: str | None = None
     stamp: str = ""
     files: tuple[StimulusFile, ...] = ()
+    taken_as_asked: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is known which problem or task this is."""
+        return self.problem_number is not None or self.task is not None
+
+    def take_as(self, problem_number: int | None, task: str | None) -> FoundSet:
+        """The set as what was asked for, where no name says what it is."""
+        if self.is_named or (problem_number is None and task is None):
+            return self
+        return replace(self, problem_number=problem_number, task=task, taken_as_asked=True)
 
     @property
     def title(self) -> str:

@@ -27,6 +27,7 @@ MAX_COMPRESSED_BYTES = 2 * 2**30
 MAX_IMAGES = 2_000_000
 _MAX_MEMBERS = 1000
 _LATENT = "latent_"
+_LABELS_FROM = "the array labels, where 1 is class 1"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -100,6 +101,7 @@ def open_npz(path: Path, *, split: str, splits: tuple[str, ...]) -> OpenedSet:
         place=path,
         split=split,
         splits=splits,
+        labels_from=_LABELS_FROM,
         latents=None if latents.empty else latents,
         identities=None if identities is None or not np.isfinite(identities).all() else identities.astype(np.int64),
     )

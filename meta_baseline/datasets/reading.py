@@ -23,7 +23,6 @@ from meta_baseline.datasets.checks import (
 from meta_baseline.datasets.finding import find_set, open_set
 from meta_baseline.datasets.latents import fit_latents_table, read_latents_table, take_stored_latents
 from meta_baseline.datasets.leaks import check_leaks
-from meta_baseline.datasets.names import FoundSet
 from meta_baseline.datasets.scanning import Scan, find_usual_shape, scan_images
 from meta_baseline.datasets.sources import ImageSource, OpenedSet, PngFiles
 from meta_baseline.errors import StimulusError, UsageError
@@ -131,7 +130,7 @@ def read_stimuli(
     latents, groups, latent_check = _choose_latents(given, measured, origin, problem)
     checks = (
         check_choice(opened, found.title, labels, max_images, [*(one.place for one in other_sets), *other_files]),
-        check_labels(_describe_convention(found)),
+        check_labels(found, opened),
         *opened.checks,
         *check_unusable(opened, scan),
         *check_blank(scan),
@@ -205,13 +204,3 @@ def _choose_latents(
     sentence += f"; left out, as some images have fewer than two objects: {', '.join(undefined)}." if undefined else "."
     check = Check(code="data.latents", verdict="note", sentence=sentence)
     return measured.drop(columns=undefined), np.arange(len(measured), dtype=np.int64), check
-
-
-def _describe_convention(found: FoundSet) -> str:
-    """What class 1 means in the source, which is what it means here: in every known format 1 = the rule holds."""
-    if found.problem_number is not None:
-        return (
-            f"Labels are as in the source: class 1 is where the rule of SVRT problem {found.problem_number} holds, "
-            "which is not 'same' in every problem."
-        )
-    return "Labels are as in the source: class 1 is where the rule holds (same), class 0 where it does not (different)."

@@ -82,6 +82,7 @@ class OpenedSet:
         place: the folder or file, for messages.
         split: train, val, test, or all.
         splits: every split that is there.
+        labels_from: half a sentence: where labels were found, and what is class 1 there.
         latents: what the file itself says of every image; None when it says nothing.
         identities: shape identities that the file itself gives; None when it gives none.
         checks: what the format has to say, and what was passed over.
@@ -92,6 +93,7 @@ class OpenedSet:
     place: Path
     split: str
     splits: tuple[str, ...]
+    labels_from: str
     latents: pd.DataFrame | None = None
     identities: Int64[ndarray, " N"] | None = None
     checks: tuple[Check, ...] = ()

@@ -28,6 +28,7 @@ from meta_baseline.results import Check
 MAX_RECORD_BYTES = MAX_BYTES + 2**16
 MAX_RECORDS = 2_000_000
 _NUM_NAMED = 3
+_LABELS_FROM = "the feature label of every record, where 1 is class 1"
 _GZIP = b"\x1f\x8b"
 
 
@@ -94,7 +95,7 @@ def open_tfrecords(path: Path, *, split: str, splits: tuple[str, ...]) -> Opened
     lengths: list[int] = []
     labels: list[float] = []
     problems = _Problems()
-    for number, record in enumerate(_read_records(path, problems)):
+    for number, record in enumerate(_read_or_refuse(path, problems)):
         if number == MAX_RECORDS:
             problems.add(f"more than {MAX_RECORDS} records")
             break
@@ -122,8 +123,16 @@ def open_tfrecords(path: Path, *, split: str, splits: tuple[str, ...]) -> Opened
         place=path,
         split=split,
         splits=splits,
+        labels_from=_LABELS_FROM,
         checks=_list_checks(problems),
     )
+
+
+def _read_or_refuse(path: Path, problems: _Problems) -> Iterator[_Record]:
+    try:
+        yield from _read_records(path, problems)
+    except OSError as error:
+        raise StimulusError(f"{path} cannot be read: {error.strerror}. Check the file and its permissions.") from error
 
 
 def _read_records(path: Path, problems: _Problems) -> Iterator[_Record]:

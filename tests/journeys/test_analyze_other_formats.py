@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import h5py
 import numpy as np
 import pytest
 from small_study import SmallStudy, make_small_models
 from stimulus_files import write_episodes, write_tfrecords
 
 from meta_baseline.analyze_models import main
+from meta_baseline.datasets import read_stimuli
+from meta_baseline.models import Preprocessing
+from meta_baseline.pipeline import list_cautions
+from meta_baseline.study import StudyInputs
 
 ACTIVATIONS = ("--analyze-activations",)
 
@@ -42,9 +50,28 @@ def test_a_file_of_images_is_analysed_like_a_folder(
     assert "task irregular" in page and "input scaling" in page.lower()
     accuracy = json.loads((output / "summary.json").read_text())["behaviour"]
     assert np.isfinite([estimate["value"] for estimate in accuracy["estimates"]]).all()
+    checks = {check["code"]: check for check in json.loads((output / "run.json").read_text())["inputs_checks"]}
+    assert "where 1 is class 1" in checks["data.labels"]["sentence"]
     hashes = json.loads((output / "inputs.json").read_text())["sha256"]
     assert main(arguments(study, tmp_path, output)) == 0
     assert json.loads((output / "inputs.json").read_text())["sha256"] == hashes
+
+
+def test_an_assumed_scaling_and_blank_images_are_announced_before_anything_runs(tmp_path: Path):
+    path = write_episodes(tmp_path / "random_color_support4_test.h5")
+    with h5py.File(path, "a") as file:
+        del file["support_images"]
+        file["support_images"] = np.full((5, 4, 16, 16, 3), 255, np.uint8)
+    known = Preprocessing(image_size=32, in_channels=3, scaling="unit")
+    inputs = SimpleNamespace(
+        meta=SimpleNamespace(preprocessing=known),
+        baseline=SimpleNamespace(preprocessing=replace(known, scaling="signed", assumed=True)),
+        stimuli=read_stimuli(path),
+    )
+    scaling, blank = list_cautions(cast(StudyInputs, inputs))
+    assert "signed [-1, 1] (assumed) for the baseline network." in scaling and "--baseline-input-scaling" in scaling
+    assert "meta" not in scaling
+    assert blank.startswith("Caution: 20 of 35 images (57.1%) are blank")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n broken"])

@@ -102,6 +102,13 @@ def test_naturalistic_groups_are_read_and_brought_to_one_size_where_they_differ(
     assert mixed.image_shape == (128, 128) and len(mixed) == 18
     assert verdicts(mixed)["data.resized"] == "note"
     assert "imagenet" in sentences(mixed)["data.scaling"]
+    inside = write_groups(tmp_path / "inside" / "test.h5", [16, 16])
+    with h5py.File(inside, "a") as file:
+        del file["episode_000001/query_images"]
+        file["episode_000001/query_images"] = draw_many((2,), 5, 32)[..., 0]
+    stimuli = read_stimuli(inside)
+    assert stimuli.image_shape == (128, 128) and len(stimuli) == 12 and "data.resized" in verdicts(stimuli)
+    assert len({image.tobytes() for image in pixels(stimuli)}) == 12
 
 
 def test_tfrecords_are_read_without_tensorflow(tmp_path: Path):
@@ -286,11 +293,38 @@ def test_identities_in_two_splits_are_found_unless_every_split_numbers_its_own(t
     assert "data.identity_leak" not in verdicts(read_stimuli(tmp_path))
 
 
-def test_labels_say_what_class_one_means(tmp_path: Path):
-    write_pngs(tmp_path / "results_problem_3")
-    assert "not 'same' in every problem" in sentences(read_stimuli(tmp_path))["data.labels"]
-    write_episodes(tmp_path / "irregular_support4_test.h5")
-    assert "(same)" in sentences(read_stimuli(tmp_path, task="irregular"))["data.labels"]
+def test_labels_say_what_class_one_means_and_where_they_come_from(tmp_path: Path):
+    write_pngs(tmp_path / "results_problem_24")
+    text = sentences(read_stimuli(tmp_path))["data.labels"]
+    assert "not 'same' in every problem" in text and "sample_1_<index> is class 1" in text
+    write_episodes(tmp_path / "straight_lines_support4_test.h5")
+    text = sentences(read_stimuli(tmp_path, task="straight_lines"))["data.labels"]
+    assert "both lines have the same length" in text and "the file's own labels" in text
+    write_pngs(tmp_path / "other" / "mine" / "same", 2)
+    write_pngs(tmp_path / "other" / "mine" / "different", 2, seed=9)
+    text = sentences(read_stimuli(tmp_path / "other"))["data.labels"]
+    assert "same is class 1, different is class 0" in text
+
+
+def test_images_that_no_name_tells_apart_are_taken_as_asked_and_this_is_said(tmp_path: Path):
+    flat = write_pngs(tmp_path / "flat")
+    assert read_stimuli(flat).name == "flat"
+    asked = read_stimuli(flat, 3)
+    assert asked.name == "SVRT problem 3"
+    assert verdicts(asked)["data.labels"] == "note"
+    assert "taken for SVRT problem 3, as asked" in sentences(asked)["data.labels"]
+    path = write_episodes(tmp_path / "some" / "support4_test.h5")
+    assert (
+        read_stimuli(path, task="open").name == read_stimuli(path.parent, task="open").name == "task open, test split"
+    )
+    split = write_pngs(tmp_path / "results_problem_5" / "test")
+    assert read_stimuli(split).name == "SVRT problem 5"
+
+
+def test_a_data_folder_too_far_up_is_refused_with_the_one_that_is_meant(tmp_path: Path):
+    write_pngs(tmp_path / "svrt" / "data" / "results_problem_1_1659464345" / "test")
+    with pytest.raises(StimulusError, match=r"but in .*svrt/data\. Give that folder"):
+        read_stimuli(tmp_path, 1)
 
 
 def test_labels_that_are_no_class_are_left_out_and_named(tmp_path: Path):

@@ -211,11 +211,6 @@ def _flat_images(file: h5py.File, elsewhere: Path) -> None:
     file["query_images"] = np.zeros((5, 3), np.uint8)
 
 
-def _other_sizes(file: h5py.File, elsewhere: Path) -> None:
-    del file["query_images"]
-    file["query_images"] = np.zeros((5, 3, 8, 8, 3), np.uint8)
-
-
 def _fewer_episodes(file: h5py.File, elsewhere: Path) -> None:
     for kind in ("images", "labels"):
         values = file[f"query_{kind}"][:4]
@@ -245,7 +240,6 @@ def _nothing_known(file: h5py.File, elsewhere: Path) -> None:
         (_no_labels, "query_labels is missing"),
         (_images_are_a_group, "query_images is no data set"),
         (_flat_images, "not one of images"),
-        (_other_sizes, "images of different shapes"),
         (_fewer_episodes, "different numbers of episodes"),
         (_nothing_known, r"holds neither episodes .* found: 'weights\\n\\x1b\[31m'"),
     ],
