@@ -21,6 +21,8 @@ Same-different stimuli, with everything that is known about each image.
       -> two tasks; and how far one gets in each without comparing any two shapes
   meta-baseline generate --task regular --format h5-episodes --support-size 4,10 --num-episodes 200
       -> stimuli/regular_support4_test.h5, stimuli/regular_support10_test.h5
+  meta-baseline generate --objects my_objects --rotation each --scale same --split train
+      -> stimuli/results_objects/train/, and stimuli/objects.csv: which object has which number and split
   meta-baseline generate --all --num-images 5600 --workers 8 --format npz --output-dir stimuli
 
 Half of the images are of class 1, half of class 0. An image depends on the task, the seed, the split and its index
@@ -55,6 +57,8 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--problem-number", type=int, nargs="+", metavar="N", help="problems of the SVRT, 1 to 23")
     what.add_argument("--task", nargs="+", metavar="TASK", help="tasks by name; --list has the names")
     what.add_argument("--all", action="store_true", help="every task")
+    what.add_argument("--objects", type=Path, metavar="FOLDER",
+                      help="scenes of your own objects: a folder of PNG files, one object on white each")  # fmt: skip
     what.add_argument("--list", action="store_true", help="generate nothing; say what can be generated")
     images = parser.add_argument_group("which images")
     images.add_argument("--num-images", type=int, metavar="N", help="of each task, half of each class (default: 2000)")
@@ -69,6 +73,13 @@ def add_parser(subparsers: Any) -> None:
     images.add_argument("--minimal-pairs", metavar="LATENT",
                         help="let images 2p and 2p+1 differ in one latent alone, e.g. same (--list says in which); "
                              "column pair")  # fmt: skip
+    objects = parser.add_argument_group("scenes of your own objects")
+    objects.add_argument("--object-size", type=int, metavar="PX",
+                         help="longer side of an object on the 128 px canvas (default: 40)")  # fmt: skip
+    for name, words in (("rotation", "angle, 0 to 360 degrees"), ("scale", "factor of the size, 0.45 to 0.9")):
+        objects.add_argument(f"--{name}", choices=("none", "same", "each"), metavar="WHICH",
+                             help=f"none, same or each: no {name}, one random {words}, for both objects of an "
+                                  "image, or one for each (default: none)")  # fmt: skip
     output = parser.add_argument_group("as what, and where")
     output.add_argument("--format", choices=("png", "h5-episodes", "npz"), default="png", metavar="FORMAT",
                         help="png, h5-episodes or npz, see below (default: png)")  # fmt: skip
@@ -99,7 +110,9 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         _list_tasks()
         return 0
-    if options.problem_number is not None:
+    if options.objects is not None:
+        tasks = ()
+    elif options.problem_number is not None:
         tasks = tuple(get_problem(number) for number in options.problem_number)
     else:
         tasks = tuple(TASKS.values()) if options.all else tuple(get_task(name) for name in options.task)

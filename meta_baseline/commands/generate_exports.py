@@ -21,8 +21,9 @@ from meta_baseline.commits import (
 )
 from meta_baseline.console import say, show_progress
 from meta_baseline.errors import EnvironmentProblem, OutputFolderError, UsageError
-from meta_baseline.stimuli import Task, check_options, get_task, prepare_tasks
+from meta_baseline.stimuli import Task, check_options, prepare_tasks
 from meta_baseline.stimuli.arrays_file import ArraysFile
+from meta_baseline.stimuli.compositor import OBJECTS_FILE
 from meta_baseline.stimuli.episodes_file import (
     NUM_EPISODES,
     QUERY_SIZE,
@@ -33,7 +34,7 @@ from meta_baseline.stimuli.episodes_file import (
 from meta_baseline.stimuli.folder import PngFolder
 from meta_baseline.stimuli.preview import draw_contact_sheet
 from meta_baseline.stimuli.production import Export, Production, produce, start_production
-from meta_baseline.stimuli.stimulus_set import StimulusSet, check_pairs
+from meta_baseline.stimuli.stimulus_set import ImageSet, StimulusSet, check_pairs
 
 _NUM_IMAGES = 2000
 _MOST_IMAGES = 10**8
@@ -44,24 +45,14 @@ _STIMULI = Path(__file__).parents[1] / "stimuli"
 
 
 def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Export, ...]:
-    """What is to be made, in the order of the tasks.
+    """What is to be made, in the order of the tasks; of a user's own objects where no task is named.
 
     Raises:
         UsageError: for a number that makes no sense, or an option of another format.
     """
     _check_size("--seed", options.seed, _LARGEST_SEED)
     _check_size("--workers", options.workers, _MOST_WORKERS)
-    sets = [
-        StimulusSet(
-            task=task.name,
-            seed=options.seed,
-            split=options.split,
-            image_size=options.image_size,
-            identities=options.identities,
-            varied=options.minimal_pairs,
-        )
-        for task in tasks
-    ]
+    sets = _list_sets(tasks, options)
     common = {name: getattr(options, name) for name in ("seed", "image_size", "identities", "workers")}
     if options.format == "h5-episodes":
         if options.num_images is not None:
@@ -88,9 +79,32 @@ def plan_exports(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[Ex
     check_options(num_images=num_images, **common)
     _check_size("--num-images", num_images, _MOST_IMAGES)
     for one in sets:
-        check_pairs(one, num_images)
+        if isinstance(one, StimulusSet):
+            check_pairs(one, num_images)
     form = PngFolder if options.format == "png" else ArraysFile
     return tuple(form(stimuli=one, num_images=num_images) for one in sets)
+
+
+def _list_sets(tasks: Sequence[Task], options: argparse.Namespace) -> Sequence[ImageSet]:
+    if options.objects is not None:
+        # With the reader of images comes torch, which generating alone does not wait for.
+        from meta_baseline.commands.generate_objects import read_object_set
+
+        return (read_object_set(options),)
+    for name in ("object_size", "rotation", "scale"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for --objects. Leave it out.")
+    return [
+        StimulusSet(
+            task=task.name,
+            seed=options.seed,
+            split=options.split,
+            image_size=options.image_size,
+            identities=options.identities,
+            varied=options.minimal_pairs,
+        )
+        for task in tasks
+    ]
 
 
 def write_exports(exports: Sequence[Export], options: argparse.Namespace) -> None:
@@ -131,6 +145,8 @@ def _write(exports: Sequence[Export], folder: Path, options: argparse.Namespace)
         if finished is not None:
             _commit(finished, folder / finished.export.target)
     for stimuli in dict.fromkeys(export.stimuli for export in exports):
+        if options.objects is not None:
+            write_atomic(folder / OBJECTS_FILE, stimuli.list_objects())  # pyright: ignore[reportAttributeAccessIssue]
         if options.preview:
             _write_preview(stimuli, folder)
     if options.audit:
@@ -159,8 +175,7 @@ def _commit(production: Production, target: Path) -> None:
 
 
 def _key(export: Export) -> str:
-    task = get_task(export.stimuli.task)
-    return hash_values("stimuli", type(export).__name__, repr(export), task.code)
+    return hash_values("stimuli", type(export).__name__, repr(export), export.stimuli.about.code)
 
 
 @cache
@@ -169,14 +184,14 @@ def _hash_code() -> str:
 
 
 def _announce_compilation(productions: Sequence[Production]) -> None:
-    tasks = [get_task(production.export.stimuli.task) for production in productions]
-    compiled = [task for task in tasks if task.needs_compilation]
+    tasks = {production.export.stimuli.task: production.export.stimuli.about for production in productions}
+    compiled = [task for task in tasks.values() if task.needs_compilation]
     if compiled:
         say("Preparing the contour generator (compiles for some seconds the first time on a machine).")
         prepare_tasks(compiled)
 
 
-def _write_preview(stimuli: StimulusSet, folder: Path) -> None:
+def _write_preview(stimuli: ImageSet, folder: Path) -> None:
     buffer = io.BytesIO()
     draw_contact_sheet(stimuli).save(buffer, format="PNG")
     path = folder / f"{stimuli.name}_{stimuli.split}_preview.png"

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from meta_baseline.stimuli.folder import slice_range
 from meta_baseline.stimuli.generation import CHUNK_SIZE
 from meta_baseline.stimuli.png import deflate
-from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.stimulus_set import KEYS, PAIR, Columns, StimulusSet, join_columns
+from meta_baseline.stimuli.stimulus_set import KEYS, PAIR, Columns, ImageSet, join_columns
 
 _PIXELS = "deflated_pixels"
 _COMPRESSION = 1
@@ -33,7 +32,7 @@ class ArraysFile:
     latent_<name>: [N]; positions and sizes in px of the 128 px canvas whatever the image size.
     """
 
-    stimuli: StimulusSet
+    stimuli: ImageSet
     num_images: int
 
     images_per_item = 1
@@ -63,7 +62,7 @@ class ArraysFile:
 
     def assemble(self, chunks: Iterable[Columns], output: Path) -> None:
         """Write the archive; only the pixels of one slice are in memory at a time."""
-        size, colour = self.stimuli.image_size, get_task(self.stimuli.task).colour
+        size, colour = self.stimuli.image_size, self.stimuli.about.colour
         shape = (self.num_images, size, size, 3) if colour else (self.num_images, size, size)
         rows: list[Columns] = []
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from meta_baseline.errors import UsageError
 from meta_baseline.stimuli.folder import slice_range
 from meta_baseline.stimuli.png import deflate
-from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.stimulus_set import KEYS, Columns, StimulusSet
+from meta_baseline.stimuli.stimulus_set import KEYS, Columns, ImageSet
 
 SUPPORT_SIZES = (4, 6, 8, 10)
 QUERY_SIZE = 4
@@ -37,7 +36,7 @@ class EpisodesFile:
     The attributes task, seed, split and identities (0: every image its own) with the index make an image again.
     """
 
-    stimuli: StimulusSet
+    stimuli: ImageSet
     num_episodes: int
     support_size: int
     query_size: int = QUERY_SIZE
@@ -92,7 +91,7 @@ class EpisodesFile:
 
     def assemble(self, chunks: Iterable[Columns], output: Path) -> None:
         """Write the file; only the images of one slice are in memory at a time."""
-        stimuli, task = self.stimuli, get_task(self.stimuli.task)
+        stimuli, task = self.stimuli, self.stimuli.about
         with h5py.File(output, "w") as file:
             file.attrs.update(
                 task=stimuli.task, seed=stimuli.seed, split=stimuli.split, identities=stimuli.identities or 0,

@@ -16,7 +16,7 @@ from meta_baseline.stimuli.generation import CHUNK_SIZE, Progress, Split, check_
 from meta_baseline.stimuli.partial import digest_files
 from meta_baseline.stimuli.png import encode_png
 from meta_baseline.stimuli.registry import PROBLEMS, get_task
-from meta_baseline.stimuli.stimulus_set import Columns, StimulusSet, join_columns
+from meta_baseline.stimuli.stimulus_set import Columns, ImageSet, StimulusSet, join_columns
 from meta_baseline.stimuli.task import Task
 
 LATENTS_FILE = "latents.csv"
@@ -32,7 +32,7 @@ class PngFolder:
     and seed, split, label, index and identity are what makes it again.
     """
 
-    stimuli: StimulusSet
+    stimuli: ImageSet
     num_images: int
 
     images_per_item = 1
@@ -41,7 +41,7 @@ class PngFolder:
     def target(self) -> Path:
         """Where it lies in the output folder."""
         pairs = self.stimuli.name.removeprefix(self.stimuli.task)
-        return Path(name_folder(get_task(self.stimuli.task)) + pairs) / self.stimuli.split
+        return Path(name_folder(self.stimuli.about) + pairs) / self.stimuli.split
 
     @property
     def title(self) -> str:

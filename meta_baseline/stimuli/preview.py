@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from meta_baseline.stimuli.canvas import CANVAS_SIZE
-from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.stimulus_set import StimulusSet
+from meta_baseline.stimuli.stimulus_set import ImageSet
 
 _COLUMNS, _ROWS = 8, 3
 _GAP, _MARGIN = 8, 16
@@ -21,9 +20,9 @@ _TITLE_SIZE, _TEXT_SIZE, _CAPTION_SIZE = 22, 15, 11
 _LETTERS_PER_LINE = 140
 
 
-def draw_contact_sheet(stimuli: StimulusSet) -> Image.Image:
+def draw_contact_sheet(stimuli: ImageSet) -> Image.Image:
     """The first 24 images of each class at the size of the set, with their numbers; class 1 above."""
-    task = get_task(stimuli.task)
+    task = stimuli.about
     about = [*_wrap(f"Rule: {task.rule}"), *_wrap(f"Class 1: {task.class_1_means}. Class 0: not so.")]
     for shortcut in task.shortcuts:
         about += _wrap(f"Known shortcut: {shortcut}")
@@ -45,7 +44,7 @@ def draw_contact_sheet(stimuli: StimulusSet) -> Image.Image:
     return sheet
 
 
-def _list_blocks(stimuli: StimulusSet) -> list[tuple[str, range]]:
+def _list_blocks(stimuli: ImageSet) -> list[tuple[str, range]]:
     if stimuli.varied is not None:
         return [(f"minimal pairs, side by side: they differ in {stimuli.varied}", range(2 * _COLUMNS * _ROWS))]
     return [(f"class {label}", range(label, 2 * _COLUMNS * _ROWS, 2)) for label in (1, 0)]
@@ -55,7 +54,7 @@ def _height(indices: range) -> int:
     return len(indices) // _COLUMNS * (CANVAS_SIZE + _CAPTION)
 
 
-def _draw_block(sheet: Image.Image, pen: ImageDraw.ImageDraw, stimuli: StimulusSet, indices: range, top: int) -> None:
+def _draw_block(sheet: Image.Image, pen: ImageDraw.ImageDraw, stimuli: ImageSet, indices: range, top: int) -> None:
     images, columns = stimuli.draw(indices)
     font = ImageFont.load_default(_CAPTION_SIZE)
     for place, (image, index) in enumerate(zip(images, indices)):

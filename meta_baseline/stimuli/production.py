@@ -9,15 +9,14 @@ from typing import Protocol
 
 from meta_baseline.stimuli.generation import run_in_order
 from meta_baseline.stimuli.partial import PartialOutput, end_with_parent
-from meta_baseline.stimuli.registry import get_task
-from meta_baseline.stimuli.stimulus_set import Columns, StimulusSet
+from meta_baseline.stimuli.stimulus_set import Columns, ImageSet
 
 
 class Export(Protocol):
     """A file, or a folder of files, that is made of chunks; ``assemble`` gets them in their order."""
 
     @property
-    def stimuli(self) -> StimulusSet:
+    def stimuli(self) -> ImageSet:
         """What is drawn."""
         ...
 
@@ -96,7 +95,7 @@ def produce(productions: Sequence[Production], *, workers: int) -> Iterator[Prod
         for one, ranges in zip(productions, chunks)
         for number in one.missing
     ]
-    tasks = tuple(get_task(name) for name in dict.fromkeys(one.export.stimuli.task for one in productions))
+    tasks = tuple({one.export.stimuli.task: one.export.stimuli.about for one in productions}.values())
     made = run_in_order(_make_chunk, jobs, workers=workers, tasks=tasks)
     try:
         for one, ranges in zip(productions, chunks):

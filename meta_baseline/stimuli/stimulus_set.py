@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from meta_baseline.stimuli.canvas import CANVAS_SIZE, shrink
 from meta_baseline.stimuli.generation import SPLITS, Split, assign_identity, draw_images
 from meta_baseline.stimuli.registry import get_task
 from meta_baseline.stimuli.scene import Scene, read_latents
+from meta_baseline.stimuli.task import Task
 
 KEYS = ("label", "identity", "seed", "index")
 """What comes before the latents in the row of an image: with the split, all that makes it again."""
@@ -23,6 +24,66 @@ PAIR = "pair"
 _ORDER_STREAM, _PAIR_STREAM = 2, 3
 
 Columns = dict[str, NDArray[Any]]
+
+
+class ImageSet(Protocol):
+    """What can be exported: a set of numbered images, of a task or of a user's own objects."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What keys the random generators of the images."""
+        ...
+
+    @property
+    def split(self) -> Split:
+        """The same."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side in px."""
+        ...
+
+    @property
+    def identities(self) -> int | None:
+        """How many shape identities repeat."""
+        ...
+
+    @property
+    def varied(self) -> str | None:
+        """Latent in which minimal pairs differ."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def about(self) -> Task:
+        """Rule, what class 1 means, shortcuts; whether it has colour."""
+        ...
+
+    def label(self, index: int) -> int:
+        """The class of an image."""
+        ...
+
+    def identity(self, index: int) -> int:
+        """The shape identity of an image."""
+        ...
+
+    def draw(self, indices: Sequence[int]) -> tuple[NDArray[np.uint8], Columns]:
+        """Images of these numbers, and the columns of their table."""
+        ...
+
+    def shuffling_generator(self, *numbers: int) -> np.random.Generator:
+        """A generator for an order of these images, keyed by numbers of the caller's."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +110,11 @@ class StimulusSet:
     def name(self) -> str:
         """The task and, of minimal pairs, what they differ in."""
         return self.task if self.varied is None else f"{self.task}_pairs_{self.varied}"
+
+    @property
+    def about(self) -> Task:
+        """The task."""
+        return get_task(self.task)
 
     def label(self, index: int) -> int:
         """The class of an image."""

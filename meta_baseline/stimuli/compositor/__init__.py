@@ -6,7 +6,16 @@ the one safe reader of images, which lies above the stimuli in the order of impo
 """
 
 from meta_baseline.stimuli.compositor.objects import ObjectImages, build_objects, split_objects
-from meta_baseline.stimuli.compositor.scene_folder import write_scene_folder
+from meta_baseline.stimuli.compositor.scene_folder import OBJECTS_FILE, list_objects, write_scene_folder
 from meta_baseline.stimuli.compositor.scenes import ObjectScenes, Variety
 
-__all__ = ["ObjectImages", "ObjectScenes", "Variety", "build_objects", "split_objects", "write_scene_folder"]
+__all__ = [
+    "OBJECTS_FILE",
+    "ObjectImages",
+    "ObjectScenes",
+    "Variety",
+    "build_objects",
+    "list_objects",
+    "split_objects",
+    "write_scene_folder",
+]

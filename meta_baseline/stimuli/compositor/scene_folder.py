@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meta_baseline.stimuli.compositor.objects import split_objects
+from meta_baseline.stimuli.compositor.objects import ObjectImages, split_objects
 from meta_baseline.stimuli.compositor.scenes import ObjectScenes
 from meta_baseline.stimuli.folder import LATENTS_FILE, name_image, slice_range
 from meta_baseline.stimuli.generation import CHUNK_SIZE, Progress, check_options
@@ -46,14 +46,15 @@ def write_scene_folder(
     made = list(progress(chunks, desc=f"objects, {scenes.split}", total=len(jobs)))
     table = pd.DataFrame({name: np.concatenate([chunk[name] for chunk in made]) for name in made[0]})
     table.to_csv(folder / LATENTS_FILE, index=False, float_format="%.6g", lineterminator="\n")
-    split_of = {number: split for split, numbers in split_objects(scenes.objects).items() for number in numbers}
-    listing = {
-        "object": list(split_of),
-        "name": [scenes.objects.names[k] for k in split_of],
-        "split": split_of.values(),
-    }
-    pd.DataFrame(listing).sort_values("object").to_csv(folder / OBJECTS_FILE, index=False, lineterminator="\n")
+    list_objects(scenes.objects).to_csv(folder / OBJECTS_FILE, index=False, lineterminator="\n")
     return table
+
+
+def list_objects(objects: ObjectImages) -> pd.DataFrame:
+    """Which file the number of an object stands for, and which split it belongs to: object, name, split."""
+    split_of = {number: split for split, numbers in split_objects(objects).items() for number in numbers}
+    listing = {"object": list(split_of), "name": [objects.names[k] for k in split_of], "split": split_of.values()}
+    return pd.DataFrame(listing).sort_values("object")
 
 
 def _write_chunk(scenes: ObjectScenes, folder: Path, chunk: range) -> dict[str, NDArray[Any]]:
