@@ -34,6 +34,7 @@ from meta_baseline.weight_space.relations import (
     project_layers,
     relate_networks,
 )
+from meta_baseline.weight_space.running_statistics import list_running_statistics
 
 __all__ = ["WeightSpaceResult", "compare_weight_spaces", "load_models"]
 
@@ -112,6 +113,10 @@ def compare_weight_spaces(
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
+        running_statistics=(
+            *list_running_statistics(meta_model, "meta"),
+            *list_running_statistics(baseline_model, "baseline"),
+        ),
         relation=relation,
         controls=tuple(controls),
         projections=projections,
@@ -162,6 +167,7 @@ def _collect_layers(
             untrained_survival=np.stack([other[layer.role].survival for other in untrained]),
             singular_values=measured[layer.role].singular_values,
             untrained_singular_values=np.stack([other[layer.role].singular_values for other in untrained]),
+            tail=measured[layer.role].tail,
         )
         for layer in list_layers(model)
         if layer.role in measured

@@ -80,7 +80,7 @@ def draw_layer_statistics(result: WeightSpaceResult) -> Figure | None:
     roles = _roles(layer.role for layer in result.layers)
     if not roles:
         return None
-    figure, axes = _panels(len(_STATISTIC_PANELS), height=1.75)
+    figure, axes = _panels(len(_STATISTIC_PANELS), height=1.75, columns=3)
     for ax, (title, statistic) in zip(axes, _STATISTIC_PANELS):
         controls: dict[str, list[float]] = {role: [] for role in roles}
         for layer in result.layers:
@@ -233,10 +233,13 @@ _STATISTIC_PANELS: tuple[tuple[str, StatisticOf], ...] = (
     ("Near zero, fraction", _named("near_zero")),
     ("Stable rank / possible", _of_possible("stable_rank")),
     ("Effective rank / possible", _of_possible("effective_rank")),
-    ("Singular values > edge", _named("spikes")),
+    ("Participation / possible", _of_possible("participation")),
+    ("Values beyond own shuffle", _named("beyond_shuffle")),
+    ("Cosine with nearest unit", _named("nearest")),
+    ("Operator norm, dense", _named("operator_norm")),
 )
 
-_FROM_ZERO = {"Norm as stored / untrained": 1.2, "Dead units, fraction": 0.1, "Singular values > edge": 1.2}
+_FROM_ZERO = {"Norm as stored / untrained": 1.2, "Dead units, fraction": 0.1, "Values beyond own shuffle": 0.02}
 """Panels whose axis starts at zero, and the least height of its upper end."""
 
 _DISPLACEMENT_PANELS: tuple[
@@ -248,8 +251,8 @@ _DISPLACEMENT_PANELS: tuple[
 )
 
 
-def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    columns = _num_columns(count)
+def _panels(count: int, *, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    columns = columns or _num_columns(count)
     rows = -(-count // columns)
     figure = new_figure(7.2, 0.4 + height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from meta_baseline.weight_analysis import WeightSpaceResult
-from meta_baseline.weight_space.layer_statistics import STATISTICS
+from meta_baseline.weight_space.layer_statistics import STATISTICS, STORED_FORMS
 
 
 def tabulate_weights(result: WeightSpaceResult) -> dict[str, pd.DataFrame]:
-    """``statistics`` (layer x network x statistic), ``relations``, ``displacements`` and ``not_compared``.
+    """``statistics`` (layer x network x statistic), ``relations``, ``displacements``, ``tails`` and what stands beside.
 
     Tables without a row are left out.
     """
@@ -18,6 +18,8 @@ def tabulate_weights(result: WeightSpaceResult) -> dict[str, pd.DataFrame]:
         "statistics": _tabulate_statistics(result),
         "relations": _tabulate_relations(result),
         "displacements": _tabulate_displacements(result),
+        "tails": _tabulate_tails(result),
+        "running_statistics": _tabulate_running_statistics(result),
         "not_compared": pd.DataFrame(
             [{"layer": item.role, "network": item.network, "reason": item.reason} for item in result.not_compared]
         ),
@@ -37,11 +39,7 @@ def _tabulate_statistics(result: WeightSpaceResult) -> pd.DataFrame:
                 "untrained mean": float(np.mean(layer.untrained[statistic.name])),
                 "untrained low": float(np.min(layer.untrained[statistic.name])),
                 "untrained high": float(np.max(layer.untrained[statistic.name])),
-                "measured on": {
-                    "norm": "weights in use",
-                    "stored_norm": "weights as stored",
-                    "gain": "gain as stored",
-                }.get(statistic.name, layer.form),
+                "measured on": STORED_FORMS.get(statistic.name, layer.form),
             }
             for layer in result.layers
             for statistic in STATISTICS
@@ -87,5 +85,40 @@ def _tabulate_displacements(result: WeightSpaceResult) -> pd.DataFrame:
                 "cosine of both displacements": result.displacement_cosines.get(layer.role, float("nan")),
             }
             for layer in result.displacements
+        ]
+    )
+
+
+def _tabulate_tails(result: WeightSpaceResult) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer.role,
+                "network": layer.network,
+                "exponent": float("nan") if layer.tail.reason else layer.tail.exponent,
+                "eigenvalues in the tail": layer.tail.num_tail,
+                "distance (Kolmogorov-Smirnov)": layer.tail.distance,
+                "log likelihood beyond log-normal": layer.tail.log_ratio,
+                "why not": layer.tail.reason,
+            }
+            for layer in result.layers
+        ]
+    )
+
+
+def _tabulate_running_statistics(result: WeightSpaceResult) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "layer": row.role,
+                "network": row.network,
+                "running mean, rms": row.mean_rms,
+                "running sd, median": row.sd_median,
+                "running sd, lowest": row.sd_low,
+                "running sd, highest": row.sd_high,
+                "batches": row.batches,
+                "has seen images": row.calibrated,
+            }
+            for row in result.running_statistics
         ]
     )

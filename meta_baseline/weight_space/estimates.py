@@ -8,7 +8,7 @@ import numpy as np
 
 from meta_baseline.results import Estimate
 from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
-from meta_baseline.weight_space.layer_statistics import STATISTICS, Statistic
+from meta_baseline.weight_space.layer_statistics import STATISTICS, STORED_FORMS, Statistic
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerRelation
 
 
@@ -20,6 +20,8 @@ def list_estimates(facts: WeightFacts) -> tuple[Estimate, ...]:
         for statistic in STATISTICS
         if np.isfinite(layer.values[statistic.name])
     ]
+    estimates += [_tail_estimate(layer) for layer in facts.layers if not layer.tail.reason]
+    estimates += _total_estimates(facts)
     if facts.relation is not None:
         for layer in facts.relation.layers:
             estimates += _relation_estimates(facts, layer)
@@ -59,10 +61,46 @@ def _statistic_estimate(layer: LayerWeights, statistic: Statistic) -> Estimate:
     )
 
 
-def _form(layer: LayerWeights, statistic: str) -> str:
-    return {"norm": "weights in use", "stored_norm": "weights as stored", "gain": "gain as stored"}.get(
-        statistic, layer.form
+def _tail_estimate(layer: LayerWeights) -> Estimate:
+    return Estimate(
+        name=f"{layer.role}.tail_exponent.{layer.network}",
+        label=f"{layer.role}: exponent of the tail of the eigenvalues, {layer.network} network ({layer.form})",
+        value=layer.tail.exponent,
+        n=layer.tail.num_tail,
+        n_unit="eigenvalues",
     )
+
+
+def _total_estimates(facts: WeightFacts) -> Iterator[Estimate]:
+    """What a network's layers come to together: norms, and shares of all its weights or units."""
+    for network in ("meta", "baseline"):
+        layers = [layer for layer in facts.layers if layer.network == network]
+        for statistic in STATISTICS:
+            values = np.array([layer.values[statistic.name] for layer in layers])
+            fresh = np.array([layer.untrained[statistic.name] for layer in layers])
+            counts = np.array([layer.shape[0] if statistic.name == "dead" else layer.num_weights for layer in layers])
+            if statistic.name in ("norm", "stored_norm"):
+                value, control = float(np.linalg.norm(values)), float(np.linalg.norm(fresh, axis=0).mean())
+            elif statistic.name in ("near_zero", "dead"):
+                value, control = float(counts @ values / counts.sum()), float((counts @ fresh).mean() / counts.sum())
+            else:
+                continue
+            if np.isfinite(value):
+                known = np.isfinite(control)
+                yield Estimate(
+                    name=f"network.{statistic.name}.{network}",
+                    label=f"all layers: {statistic.label}, {network} network",
+                    value=value,
+                    unit=statistic.unit,
+                    reference=control if known else None,
+                    reference_label=f"mean of {fresh.shape[1]} untrained networks" if known else "",
+                    n=int(counts.sum()),
+                    n_unit="units" if statistic.name == "dead" else "weights",
+                )
+
+
+def _form(layer: LayerWeights, statistic: str) -> str:
+    return STORED_FORMS.get(statistic, layer.form)
 
 
 def _relation_estimates(facts: WeightFacts, layer: LayerRelation) -> Iterator[Estimate]:

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from meta_baseline.layers import LayerPairing
+from meta_baseline.weight_space.heavy_tails import TailFit
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
+from meta_baseline.weight_space.running_statistics import RunningStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class LayerWeights:
         untrained: [S] the same of each fresh initialisation.
         survival, untrained_survival: [B], [S, B] share of weights with |w| / rms above each magnitude edge.
         singular_values, untrained_singular_values: [R], [S, R] of the scaled weights, in falling order.
+        tail: the power law of the squared singular values, or why none may be fitted.
     """
 
     role: str
@@ -36,6 +39,7 @@ class LayerWeights:
     untrained_survival: Float[np.ndarray, "S B"]
     singular_values: Float[np.ndarray, " R"]
     untrained_singular_values: Float[np.ndarray, "S R"]
+    tail: TailFit
 
     @property
     def num_weights(self) -> int:
@@ -59,6 +63,7 @@ class WeightFacts:
     Attributes:
         pairing: which layers correspond.
         layers: the statistics of every layer of both networks, with those of untrained networks.
+        running_statistics: of every batch norm of both networks; no weights, so in no other number but the norm in use.
         relation: meta network and matched baseline; None when no layer is comparable.
         controls: pairs of untrained networks that were matched the same way.
         projections: joint principal components of the units of each comparable layer.
@@ -76,6 +81,7 @@ class WeightFacts:
 
     pairing: LayerPairing
     layers: tuple[LayerWeights, ...]
+    running_statistics: tuple[RunningStatistics, ...]
     relation: NetworkRelation | None
     controls: tuple[NetworkRelation, ...]
     projections: tuple[LayerProjection, ...]

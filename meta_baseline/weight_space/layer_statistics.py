@@ -17,10 +17,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from meta_baseline.alignment import ScaledLayer, fold_batch_norm, scale_layer
 from meta_baseline.layers import Layer
+from meta_baseline.weight_space.heavy_tails import TailFit, fit_tail
+from meta_baseline.weight_space.redundancy import measure_redundancy
 from meta_baseline.weight_space.spectra import (
     effective_rank,
+    largest_singular_value,
+    participation_ratio,
     random_edge,
     root_mean_square,
+    share_beyond,
+    shuffled_edge,
     singular_values,
     stable_rank,
 )
@@ -54,8 +60,23 @@ STATISTICS = (
     Statistic(name="dead", label="dead units", unit="fraction of units"),
     Statistic(name="stable_rank", label="stable rank"),
     Statistic(name="effective_rank", label="effective rank"),
+    Statistic(name="participation", label="participation ratio of the spectrum"),
     Statistic(name="spikes", label="singular values beyond the random edge"),
+    Statistic(name="beyond_shuffle", label="singular values beyond the layer's own shuffle", unit="fraction of values"),
+    Statistic(name="redundancy", label="absolute cosine of two units, mean over pairs"),
+    Statistic(name="nearest", label="cosine of a unit with its nearest, mean over units"),
+    Statistic(name="dimension", label="intrinsic dimension of the units (two nearest neighbours)"),
+    Statistic(name="operator_norm", label="operator norm of the dense layer in use"),
 )
+
+
+STORED_FORMS = {
+    "norm": "weights in use",
+    "stored_norm": "weights as stored",
+    "gain": "gain as stored",
+    "operator_norm": "weights in use",
+}
+"""Statistics that are not taken of the scaled weights, and of which they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +88,7 @@ class LayerMeasurement:
         values: by name of ``STATISTICS``; NaN where a statistic does not exist.
         survival: [B] share of weights with |w| / rms above each of ``MAGNITUDE_EDGES``.
         singular_values: [R] of the scaled weights, one row per unit, in falling order.
+        tail: the power law of their squares, or why there is none.
     """
 
     role: str
@@ -74,6 +96,7 @@ class LayerMeasurement:
     values: dict[str, float]
     survival: Float[np.ndarray, " B"]
     singular_values: Float[np.ndarray, " R"]
+    tail: TailFit
 
 
 def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
@@ -83,6 +106,7 @@ def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
     magnitudes = np.abs(matrix).reshape(-1) / max(root_mean_square(matrix), np.finfo(np.float32).tiny)
     spectrum = singular_values(matrix)
     gain = _gain(model, layer)
+    redundancy = measure_redundancy(matrix)
     values = {
         "norm": _norm_in_use(model, layer),
         "stored_norm": float(np.linalg.norm(_stored_weight(model, layer))),
@@ -93,7 +117,13 @@ def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
         "dead": dead_fraction(matrix, gain),
         "stable_rank": stable_rank(spectrum),
         "effective_rank": effective_rank(spectrum),
+        "participation": participation_ratio(spectrum),
         "spikes": float(np.count_nonzero(spectrum > random_edge(matrix))),
+        "beyond_shuffle": share_beyond(spectrum, shuffled_edge(matrix)),
+        "redundancy": redundancy.mean_cosine,
+        "nearest": redundancy.nearest_cosine,
+        "dimension": redundancy.dimension,
+        "operator_norm": _operator_norm(model, layer, gain),
     }
     counts = np.searchsorted(np.sort(magnitudes), MAGNITUDE_EDGES, side="right")
     return LayerMeasurement(
@@ -102,6 +132,7 @@ def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
         values=values,
         survival=1.0 - counts / len(magnitudes),
         singular_values=spectrum,
+        tail=fit_tail(spectrum**2),
     )
 
 
@@ -157,6 +188,22 @@ def _norm_in_use(model: nn.Module, layer: Layer) -> float:
         return float("nan")
     folded = fold_batch_norm(model, layer)
     return float(np.linalg.norm(_stored_weight(model, layer) if folded is None else folded[0]))
+
+
+def _operator_norm(model: nn.Module, layer: Layer, gain: Float[np.ndarray, " C"] | None) -> float:
+    """Largest gain of a dense layer from input to output; NaN for convolutions.
+
+    Layer norm removes the size of the layer as a whole: there the weights count relative to their root mean square row
+    norm, which is what inputs of unit variance are divided by, times the gain.
+    """
+    if layer.kind != "linear" or not is_calibrated(model, layer):
+        return float("nan")
+    folded = fold_batch_norm(model, layer)
+    matrix = _stored_weight(model, layer) if folded is None else folded[0]
+    if folded is None and layer.norm is not None:
+        matrix = matrix / max(root_mean_square(matrix) * matrix.shape[1] ** 0.5, np.finfo(np.float64).tiny)
+        matrix = matrix if gain is None else matrix * gain[:, None]
+    return largest_singular_value(matrix.astype(np.float32))
 
 
 def _stored_weight(model: nn.Module, layer: Layer) -> Float[np.ndarray, "C ..."]:

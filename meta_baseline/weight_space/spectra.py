@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.sparse.linalg import eigsh
 
 
 def singular_values(matrix: Float[np.ndarray, "C D"]) -> Float[np.ndarray, " R"]:
@@ -35,3 +36,49 @@ def random_edge(matrix: Float[np.ndarray, "C D"]) -> float:
 def root_mean_square(values: Float[np.ndarray, ...]) -> float:
     """Of all entries."""
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+NUM_SHUFFLES = 5
+"""Shuffles whose largest singular value makes the edge; a random matrix passes it with its first in one of six."""
+
+_SMALL = 64
+
+
+def participation_ratio(spectrum: Float[np.ndarray, " R"]) -> float:
+    """How many directions share the variance: (sum of squares)^2 / sum of fourth powers; n for n equal values.
+
+    (Bell & Dean 1970, doi:10.1039/DF9705000055; of the eigenvalues of the Gram matrix.)
+    """
+    variances = spectrum**2
+    total = float(np.sum(variances**2))
+    return float(np.sum(variances)) ** 2 / total if total > 0 else float("nan")
+
+
+def shuffled_edge(matrix: Float[np.ndarray, "C D"]) -> float:
+    """Largest singular value of the layer's own weights in random places, the highest of ``NUM_SHUFFLES`` shuffles.
+
+    Unlike the edge of Marchenko & Pastur it is right for few units and for weights with heavy tails. Weights are sorted
+    before they are shuffled, so that the edge does not depend on the order of units.
+    """
+    rng = np.random.default_rng(0)
+    entries = np.sort(matrix.astype(np.float32, copy=False).reshape(-1))
+    edges: list[float] = []
+    for _ in range(NUM_SHUFFLES):
+        rng.shuffle(entries)
+        edges.append(largest_singular_value(entries.reshape(matrix.shape)))
+    return max(edges)
+
+
+def largest_singular_value(matrix: Float[np.ndarray, "C D"]) -> float:
+    """To about 1e-4 of itself, by Lanczos iteration on the smaller Gram matrix where that is large."""
+    if min(matrix.shape) <= _SMALL or not matrix.any():
+        return float(singular_values(matrix)[0])
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    start = np.ones(len(gram), dtype=gram.dtype)
+    found = eigsh(gram, k=1, tol=1e-4, ncv=40, v0=start, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+    return float(np.sqrt(found[0]))
+
+
+def share_beyond(spectrum: Float[np.ndarray, " R"], edge: float) -> float:
+    """Share of the singular values that lie above ``edge``; NaN where there is nothing to shuffle."""
+    return float(np.mean(spectrum > edge * (1 + 1e-6))) if spectrum[0] > 0 else float("nan")

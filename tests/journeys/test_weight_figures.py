@@ -57,10 +57,10 @@ def test_a_figure_redrawn_from_the_saved_result_has_the_same_bytes(results, tmp_
 
 def test_tables_hold_every_layer_beside_its_control(results):
     tables = tabulate_weights(results["full"])
-    assert set(tables) == {"statistics", "relations", "displacements"}
+    assert set(tables) == {"statistics", "relations", "displacements", "tails", "running_statistics"}
     assert set(tables["statistics"]["layer"]) == {"conv1", "conv2", "conv3", "conv4", "fc1", "classifier"}
     assert np.isfinite(tables["relations"]["cosine, untrained pairs"]).all()
     assert len(tables["displacements"]) == 12
     reduced = tabulate_weights(results["reduced"])
-    assert set(reduced) == {"statistics", "not_compared"}
+    assert set(reduced) == {"statistics", "tails", "running_statistics", "not_compared"}
     assert (reduced["not_compared"]["reason"].str.len() > 0).all()

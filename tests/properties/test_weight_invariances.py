@@ -49,7 +49,7 @@ def test_statistics_ignore_the_size_of_filters_before_batch_norm():
         torch.testing.assert_close(scaled(images), network(images), atol=1e-4, rtol=1e-3)
     before, after = measure(network)["conv3"], measure(scaled)["conv3"]
     for name in SCALE_FREE:
-        assert after.values[name] == pytest.approx(before.values[name], rel=1e-4), name
+        assert after.values[name] == pytest.approx(before.values[name], rel=1e-4, nan_ok=True), name
     assert after.values["stored_norm"] > 2 * before.values["stored_norm"]
 
 
@@ -111,6 +111,6 @@ def test_running_statistics_are_no_weights():
     after = measure(network)["conv2"]
     for name in SCALE_FREE:
         if name != "norm":
-            assert after.values[name] == before.values[name]
+            np.testing.assert_equal(after.values[name], before.values[name])
     # Only the norm in use has batch norm folded in, and says so.
     assert after.values["norm"] == pytest.approx(before.values["norm"] / 2, rel=1e-4)
