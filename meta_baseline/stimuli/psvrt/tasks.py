@@ -16,6 +16,7 @@ TASKS: tuple[Task, ...] = (
         code=201,
         rule="Two patches of 4 x 4 random bits; in class 0 at least one bit differs.",
         class_1_means="both patches are the same",
+        shortcuts=("the number of black bits is even in every image of class 1, and in half of those of class 0",),
         identity="the bits of both patches",
         latents=list_latents(("black_bits",)),
     ),
@@ -25,6 +26,9 @@ TASKS: tuple[Task, ...] = (
         code=202,
         rule="Two patches of 4 x 4 random bits, the same in half of the images, beside or above each other.",
         class_1_means="the line through both patches is at 45 degrees or steeper",
+        shortcuts=(
+            "the ink reaches further down than across in class 1: the relation is one of places, not of shapes",
+        ),
         identity="the bits of both patches, and whether both are the same",
         latents=list_latents(("black_bits",), ("patches_same",)),
     ),

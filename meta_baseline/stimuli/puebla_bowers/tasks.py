@@ -14,13 +14,13 @@ from meta_baseline.stimuli.puebla_bowers.scrambled import ScrambledFigures
 from meta_baseline.stimuli.scene import list_latents
 from meta_baseline.stimuli.task import Task
 
-_EQUAL_SIZES = "equal objects have equal component sizes"
+_EQUAL_SIZES = "equal objects have equal component sizes: the largest component is larger in class 0 (AUC {})"
 _ARROW_LATENTS = list_latents(
     ("num_heads", "has_head_a", "has_head_b", "inverted_a", "inverted_b"), ("arrow_size", "rotation")
 )
 
 
-def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures) -> Task:
+def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures, *, auc: str) -> Task:
     shared = ("radius", "red", "green", "blue") if figures.coloured else ("radius",)
     return describe_figures(
         figures,
@@ -28,21 +28,27 @@ def _polygon_task(name: str, code: int, rule: str, figures: PolygonFigures) -> T
         code=code,
         rule=rule,
         class_1_means="both objects are the same polygon",
-        shortcuts=(_EQUAL_SIZES,),
+        shortcuts=(_EQUAL_SIZES.format(auc),),
         identity="radius, both polygons with their rotations and noise" + (", colour" if figures.coloured else ""),
         latents=list_latents(("num_sides", "rotation"), shared),
     )
 
 
 TASKS: tuple[Task, ...] = (
-    _polygon_task("regular", 101, "Outlines of regular polygons.", PolygonFigures(irregular=False)),
-    _polygon_task("irregular", 102, "Outlines of polygons with displaced vertices.", PolygonFigures()),
-    _polygon_task("open", 103, "Irregular outlines without their last edge.", PolygonFigures(closed=False)),
-    _polygon_task("wider_line", 104, "Irregular outlines in a line 3 px wide.", PolygonFigures(line_width=2)),
+    _polygon_task("regular", 101, "Outlines of regular polygons.", PolygonFigures(irregular=False), auc=".44"),
+    _polygon_task("irregular", 102, "Outlines of polygons with displaced vertices.", PolygonFigures(), auc=".39"),
+    _polygon_task("open", 103, "Irregular outlines without their last edge.", PolygonFigures(closed=False), auc=".39"),
     _polygon_task(
-        "random_color", 106, "Irregular outlines in one random colour per image.", PolygonFigures(coloured=True)
+        "wider_line", 104, "Irregular outlines in a line 3 px wide.", PolygonFigures(line_width=2), auc=".40"
     ),
-    _polygon_task("filled", 107, "Irregular polygons filled with ink.", PolygonFigures(filled=True)),
+    _polygon_task(
+        "random_color",
+        106,
+        "Irregular outlines in one random colour per image.",
+        PolygonFigures(coloured=True),
+        auc=".39",
+    ),
+    _polygon_task("filled", 107, "Irregular polygons filled with ink.", PolygonFigures(filled=True), auc=".38"),
     describe_figures(
         ScrambledFigures(),
         name="scrambled",
@@ -79,7 +85,7 @@ TASKS: tuple[Task, ...] = (
         code=110,
         rule="Outlines of upright rectangles with one dimension in common; in class 0 the other one differs.",
         class_1_means="both rectangles have the same width and height",
-        shortcuts=(_EQUAL_SIZES + ": the largest component is larger in class 0 (AUC .33)",),
+        shortcuts=(_EQUAL_SIZES.format(".32"),),
         identity="the common side and both others",
         latents=list_latents(),
     ),
@@ -89,7 +95,7 @@ TASKS: tuple[Task, ...] = (
         code=111,
         rule="Straight lines at one of four angles; in class 0 their lengths differ.",
         class_1_means="both lines have the same length",
-        shortcuts=(_EQUAL_SIZES + ": the smallest component is smaller in class 0 (AUC .69)",),
+        shortcuts=(_EQUAL_SIZES.format(".34") + ", the smallest one smaller (AUC .65)",),
         identity="both lengths and the angle",
         latents=list_latents(("length",), ("line_angle",)),
     ),
