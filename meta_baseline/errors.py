@@ -14,6 +14,14 @@ names the file or value, says what was found, and ends with what to do.
 """
 
 
+def in_one_line(text: str) -> str:
+    """Text that may hold names of files of others, as one line without control characters: those are escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for character in text
+    )
+
+
 class MetaBaselineError(Exception):
     """An error with an exit code; its message is the one line that the user reads."""
 
@@ -41,7 +49,10 @@ class CheckpointError(InputError):
 
 
 class StimulusError(InputError):
-    """Stimuli that are missing, empty, one-sided or undecodable."""
+    """Stimuli that are missing, empty, one-sided or undecodable; names of their files are made printable."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_one_line(message))
 
 
 class EnvironmentProblem(MetaBaselineError, RuntimeError):

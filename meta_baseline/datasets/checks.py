@@ -61,6 +61,18 @@ def check_unusable(opened: OpenedSet, scan: Scan) -> tuple[Check, ...]:
     return tuple(checks)
 
 
+def check_changed(scan: Scan) -> tuple[Check, ...]:
+    """Images that were not what a network is fed, and what was done about it."""
+    if not scan.changed:
+        return ()
+    listed = ", ".join(f"{number} with {change}" for change, number in sorted(scan.changed.items()))
+    sentence = (
+        f"{scan.changed.total()} of {len(scan.positions)} images were converted to RGB of 8 bits ({listed}); "
+        "what is transparent was laid on white."
+    )
+    return (Check(code="data.converted", verdict="note", sentence=sentence),)
+
+
 def check_blank(scan: Scan) -> tuple[Check, ...]:
     """Images that show nothing; where they are the majority, nothing can be concluded."""
     if not scan.is_blank.any():

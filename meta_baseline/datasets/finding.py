@@ -30,6 +30,7 @@ _EXPECTED = (
     "Expected results_problem_<N>/ or results_<task>/ with sample_<class>_<index>.png, folders same/ and different/, "
     "or files .h5, .npz, .tfrecords; see docs/formats.md."
 )
+MAX_FILE_BYTES = 256 * 2**30
 _MOST_LEVELS_BELOW = 3
 _MOST_FOLDERS_BELOW = 100
 _OPENERS = {
@@ -60,7 +61,7 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
         if (below := _find_below(walk, data_dir)) is not None:
             raise StimulusError(f"No images directly in {data_dir}, but in {below}. Give that folder with --data-dir.")
         found = "holds no images in a layout that is known" if any(walk.entries(data_dir)) else "is empty"
-        raise StimulusError(f"The data folder {data_dir} {found}{walk.describe_links()}. {_EXPECTED}")
+        raise StimulusError(f"The data folder {data_dir} {found}{walk.describe_skipped()}. {_EXPECTED}")
     if problem_number is None and task is None:
         if len({(one.problem_number, one.task) for one in sets}) > 1:
             raise UsageError(
@@ -73,7 +74,7 @@ def find_set(data_dir: Path, problem_number: int | None, task: str | None) -> tu
     if not matching:
         asked = f"problem {problem_number}" if problem_number is not None else f"task {task}"
         found = f"Found {describe_sets(sets)}"
-        raise StimulusError(f"No images of {asked} in {data_dir}{walk.describe_links()}. {found}.")
+        raise StimulusError(f"No images of {asked} in {data_dir}{walk.describe_skipped()}. {found}.")
     matching.sort(key=lambda one: one.stamp, reverse=True)
     matching.sort(key=lambda one: (one.stamp != "", bool(one.files)))
     return matching[0].take_as(problem_number, task), tuple(matching[1:])
@@ -96,8 +97,15 @@ def open_set(stimulus_set: FoundSet, root: Path, split: str | None) -> tuple[Ope
     files = sorted(
         (file for file in stimulus_set.files if file.split == chosen), key=lambda file: (file.support_size, file.path)
     )
+    _check_size(files[0].path)
     opened = _OPENERS[files[0].path.suffix.lower()](files[0].path, split=chosen, splits=splits)
     return opened, tuple(file.path.name for file in files[1:])
+
+
+def _check_size(path: Path) -> None:
+    # A sparse file may claim any size; its hash would be computed for days.
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise StimulusError(f"{path} is larger than {MAX_FILE_BYTES // 2**30} GiB. Split it, or give a part of it.")
 
 
 def _exists(path: Path) -> bool:

@@ -58,7 +58,7 @@ def open_folder(image_set: FoundSet, root: Path, split: str | None) -> OpenedSet
     splits = tuple(name for name in PREFERRED_SPLITS if files.get(name))
     if not splits:
         raise StimulusError(
-            f"No images in {image_set.folder}{walk.describe_links()}. "
+            f"No images in {image_set.folder}{walk.describe_skipped()}. "
             "Expected sample_<class>_<index>.png, or class_<class>/img_<index>.png, or same/ and different/."
         )
     if split is not None and split not in splits:
@@ -142,12 +142,7 @@ def _list_checks(walk: Walk, contradicting: Sequence[Path], stamp: str) -> tuple
             f"their folder (first: {contradicting[0].name})."
         )
         checks.append(Check(code="data.contradicting", verdict="warn", sentence=sentence))
-    if walk.skipped_links:
-        sentence = (
-            f"{len(walk.skipped_links)} links lead out of the data folder and were not followed "
-            f"(first: {next(iter(walk.skipped_links)).name})."
-        )
-        checks.append(Check(code="data.links", verdict="note", sentence=sentence))
+    checks.extend(walk.list_checks())
     if stamp:
         sentence = (
             "The research code scales images of a folder with a time stamp to -1..1 (signed). The checkpoint decides; "

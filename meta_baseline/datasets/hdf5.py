@@ -11,7 +11,7 @@ with the names of the L columns. The file is parsed in a process of its own; see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy import ndarray
 
 from meta_baseline.datasets.hdf5_process import BrokenContainer, Hdf5Description, Hdf5Process
 from meta_baseline.datasets.images import UnreadableImage, as_rgb
+from meta_baseline.datasets.latents import number_identities
 from meta_baseline.datasets.sources import OpenedSet, Pixels
 from meta_baseline.errors import StimulusError
 from meta_baseline.results import Check
@@ -63,6 +64,10 @@ class Hdf5Images:
                 raise StimulusError(f"{self._path} cannot be read: {error}. Copy or write the file again.") from error
             images.extend(UnreadableImage(_DAMAGED) if image is None else self._finish(image) for image in found)
         return images
+
+    def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
+        """The same; nothing was changed that the check of the whole set does not say."""
+        return [(image, "") for image in self.read(positions)]
 
     def locate(self, position: int) -> Path:
         """The file."""
@@ -119,7 +124,7 @@ def open_hdf5(path: Path, *, split: str, splits: tuple[str, ...]) -> OpenedSet:
         labels_from=_LABELS_FROM,
         latents=latents,
         identities=identities,
-        checks=_list_checks(description),
+        checks=tuple(_list_checks(description)),
     )
 
 
@@ -129,22 +134,25 @@ def _split_latents(description: Hdf5Description) -> tuple[pd.DataFrame | None, n
         return None, None
     frame = pd.DataFrame(description.latents, columns=names)
     identities = frame.pop("identity").to_numpy() if "identity" in frame else None
-    if identities is not None and np.isfinite(identities).all() and (np.abs(identities) < 2**53).all():
-        return frame, identities.astype(np.int64)
-    return frame, None
+    if identities is None or not np.isfinite(identities).all():
+        return frame, None
+    return frame, number_identities(identities)
 
 
-def _list_checks(description: Hdf5Description) -> tuple[Check, ...]:
+def _list_checks(description: Hdf5Description) -> Iterator[Check]:
+    if (description.sizes[:, 2] == 4).any():
+        sentence = "Images with a fourth channel were taken for RGBA and laid on white."
+        yield Check(code="data.converted", verdict="note", sentence=sentence)
     if description.layout == "images":
-        return ()
+        return
     shown = " or ".join(" + ".join(map(str, counts)) for counts in description.counts)
     sentence = f"Episodes of {shown} images (support + query) were taken apart into single images."
-    checks = [Check(code="data.episodes", verdict="note", sentence=sentence)]
+    yield Check(code="data.episodes", verdict="note", sentence=sentence)
     if len(np.unique(description.sizes[:, :2], axis=0)) > 1:
         sentence = (
-            f"Images of various sizes were brought to {COMMON_SIZE} x {COMMON_SIZE} px, as the published reader does."
+            f"Images of various sizes were brought to {COMMON_SIZE} x {COMMON_SIZE} px, as in the published reader."
         )
-        checks.append(Check(code="data.resized", verdict="note", sentence=sentence))
+        yield Check(code="data.resized", verdict="note", sentence=sentence)
     scaling = (
         "The published trainers scale these episodes differently: vanilla training to 0..1 (unit), MAML and its "
         "baselines to -1..1 (signed), ResNets by the ImageNet mean and sd (imagenet)."
@@ -152,4 +160,4 @@ def _list_checks(description: Hdf5Description) -> tuple[Check, ...]:
     if description.layout == "groups":
         scaling = "The published trainers scale naturalistic episodes by the ImageNet mean and sd (imagenet)."
     scaling += " The checkpoint decides; where it does not know, use --meta-input-scaling and --baseline-input-scaling."
-    return (*checks, Check(code="data.scaling", verdict="note", sentence=scaling))
+    yield Check(code="data.scaling", verdict="note", sentence=scaling)

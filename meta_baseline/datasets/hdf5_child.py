@@ -144,8 +144,10 @@ def _read_block(file: h5py.File, images: list[str], labels: list[str], *, has_ax
             height, width, channels = data.shape[-3:]
         else:
             raise Refused(f"{name} has shape {data.shape}, which is not one of images")
-        if channels not in (1, 3) or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-            raise Refused(f"{name} has shape {data.shape}; images are at most {MAX_SIDE} px a side, in grey or RGB")
+        if channels not in (1, 3, 4) or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+            raise Refused(
+                f"{name} has shape {data.shape}; images are at most {MAX_SIDE} px a side, with 1, 3 or 4 channels last"
+            )
         shapes.append((height, width, channels))
     depth = 2 if has_axis else 1
     if has_axis and len({data.shape[0] for data in pixels}) > 1:
@@ -172,6 +174,8 @@ def _open(file: h5py.File, name: str) -> h5py.Dataset:
     data = file[name]
     if not isinstance(data, h5py.Dataset):
         raise Refused(f"{name} is no data set")
+    if data.shape is None:
+        raise Refused(f"{name} is empty")
     creation = data.id.get_create_plist()
     if data.is_virtual:
         raise Refused(f"{name} is a virtual data set, which reads other files")

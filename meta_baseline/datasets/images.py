@@ -18,6 +18,9 @@ MAX_SIDE = 4096
 MAX_BYTES = 64 * 2**20
 """An honest PNG of the largest size stays under this; a longer file is not read at all."""
 
+_WHITE = 255
+_PALETTE = 3
+_ALPHA = 4
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DAMAGE = (
     OSError,
@@ -45,13 +48,21 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
     Raises:
         UnreadableImage: when the file is missing, too large, damaged, or no PNG.
     """
+    return decode_png(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, no more than are of use.
+
+    Raises:
+        UnreadableImage: when it is missing or may not be read.
+    """
     try:
         with path.open("rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
-            data = stream.read(min(size, MAX_BYTES + 1))
+            return stream.read(min(size, MAX_BYTES + 1))
     except OSError as error:
         raise UnreadableImage(error.strerror or "not readable") from error
-    return decode_png(data)
 
 
 def decode_png(data: bytes) -> UInt8[ndarray, "H W 3"]:
@@ -71,10 +82,24 @@ def decode_png(data: bytes) -> UInt8[ndarray, "H W 3"]:
         raise UnreadableImage("damaged or truncated PNG") from error
 
 
+def describe_change(data: bytes) -> str:
+    """What of a PNG is not in its RGB pixels of 8 bits: "a palette", "16 bits", "transparency", or nothing."""
+    # Header chunk: depth and colour type (PNG specification, section 11.2.1); tRNS has to come before the pixels.
+    depth, colour = data[24], data[25]
+    if colour == _PALETTE:
+        return "a palette"
+    if depth == 16:
+        return "16 bits"
+    return "transparency" if colour & _ALPHA or 0 < data.find(b"tRNS") < data.find(b"IDAT") else ""
+
+
 def as_rgb(image: UInt8[ndarray, "H W ..."]) -> UInt8[ndarray, "H W 3"]:
-    """An image [H, W], [H, W, 1] or [H, W, 3] as RGB."""
+    """An image [H, W], [H, W, 1], RGB or RGBA as RGB; what is transparent is laid on white paper."""
     if image.ndim == 3 and image.shape[2] == 3:
         return image
+    if image.ndim == 3 and image.shape[2] == 4:
+        alpha = image[..., 3:].astype(np.uint16)
+        return ((image[..., :3] * alpha + _WHITE * (_WHITE - alpha) + 127) // _WHITE).astype(np.uint8)
     grey = np.ascontiguousarray(image.reshape(image.shape[:2]))
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
 

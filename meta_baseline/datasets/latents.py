@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 from meta_baseline.datasets.sources import OpenedSet
@@ -67,6 +67,13 @@ def take_stored_latents(opened: OpenedSet, positions: Int64[ndarray, " N"]) -> t
     if not _is_complete(frame):
         return None, f"{opened.place.name} does not give every image a number for every latent"
     return frame if opened.identities is None else frame.assign(identity=opened.identities[positions]), ""
+
+
+def number_identities(values: Float64[ndarray, " N"]) -> Int64[ndarray, " N"]:
+    """Identities as whole numbers: as they are, or numbered anew where they are none. All have to be finite."""
+    if (np.abs(values) < 2**53).all() and (values == np.round(values)).all():
+        return values.astype(np.int64)
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def read_identity_table(image: Path) -> pd.DataFrame | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meta_baseline.errors import in_one_line
+
 SPLIT_FOLDERS = ("train", "val", "test")
 PREFERRED_SPLITS = ("test", "val", "all", "train")
 """Held-out images first; ``all`` is what is in no split."""
@@ -119,4 +121,4 @@ def describe_sets(sets: Sequence[FoundSet]) -> str:
     numbers = sorted({one.problem_number for one in sets if one.problem_number is not None})
     tasks = sorted({one.task for one in sets if one.task is not None})
     parts = [f"problems: {', '.join(map(str, numbers))}"] if numbers else []
-    return "; ".join([*parts, f"tasks: {', '.join(tasks)}"] if tasks else parts)
+    return in_one_line("; ".join([*parts, f"tasks: {', '.join(tasks)}"] if tasks else parts))

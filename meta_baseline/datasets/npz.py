@@ -1,4 +1,4 @@
-"""Images in a NumPy archive: images uint8 [N, H, W] or [N, H, W, 3], labels [N], latent_<name> [N], identity [N].
+"""Images in a NumPy archive: images uint8 [N, H, W] or [N, H, W, 3 or 4], labels [N], latent_<name> [N], identity [N].
 
 Arrays that are stored as they are (``np.savez``) stay on disk and are read where they are needed; compressed ones are
 unpacked into memory as a whole, up to ``MAX_COMPRESSED_BYTES``. Nothing is ever unpickled.
@@ -20,6 +20,7 @@ from numpy import ndarray
 from numpy.lib import format as npy
 
 from meta_baseline.datasets.images import MAX_SIDE, UnreadableImage, as_rgb
+from meta_baseline.datasets.latents import number_identities
 from meta_baseline.datasets.sources import OpenedSet, Pixels
 from meta_baseline.errors import StimulusError
 
@@ -66,6 +67,10 @@ class NpzImages:
                 self._images = _read_array(archive, self._path, "images")
         return [as_rgb(np.array(self._images[position])) for position in positions]
 
+    def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
+        """The same; nothing was changed that the check of the whole set does not say."""
+        return [(image, "") for image in self.read(positions)]
+
     def locate(self, position: int) -> Path:
         """The archive."""
         return self._path
@@ -103,7 +108,7 @@ def open_npz(path: Path, *, split: str, splits: tuple[str, ...]) -> OpenedSet:
         splits=splits,
         labels_from=_LABELS_FROM,
         latents=None if latents.empty else latents,
-        identities=None if identities is None or not np.isfinite(identities).all() else identities.astype(np.int64),
+        identities=None if identities is None or not np.isfinite(identities).all() else number_identities(identities),
     )
 
 
@@ -112,8 +117,8 @@ def _is_column(name: str) -> bool:
 
 
 def _check_images(images: ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 [N, H, W] or [N, H, W, 3]")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)):
+        raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 [N, H, W] or [N, H, W, 3 or 4]")
     if len(images) > MAX_IMAGES or not all(0 < side <= MAX_SIDE for side in images.shape[1:3]):
         raise ValueError(f"images have shape {images.shape}; at most {MAX_IMAGES} of {MAX_SIDE} px a side are read")
 
@@ -133,17 +138,21 @@ def _read_array(archive: zipfile.ZipFile, path: Path, name: str) -> ndarray:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{name} is written in version {version} of the npy format")
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
+        try:
+            shape, fortran, dtype = read_header(stream)
+        except ValueError as error:
+            raise ValueError(f"the header of {name} is damaged or too long") from error
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
         begin = stream.tell()
-        if dtype.hasobject or fortran or any(side < 0 for side in shape) or size != member.file_size - begin:
+        order = "F" if fortran else "C"
+        if dtype.hasobject or any(side < 0 for side in shape) or size != member.file_size - begin:
             raise ValueError(f"{name} is {dtype} {shape}, which is not what {member.file_size} bytes hold")
         if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1 and size:
-            return np.memmap(path, dtype, "r", _find_data(path, member) + begin, shape)
+            return np.memmap(path, dtype, "r", _find_data(path, member) + begin, shape, order)
         if size > MAX_COMPRESSED_BYTES:
             gib = MAX_COMPRESSED_BYTES // 2**30
             raise ValueError(f"{name} is compressed and larger than {gib} GiB; write it with np.savez")
-        return np.frombuffer(stream.read(size), dtype).reshape(shape)
+        return np.frombuffer(stream.read(size), dtype).reshape(shape, order=order)
 
 
 def _find_data(path: Path, member: zipfile.ZipInfo) -> int:

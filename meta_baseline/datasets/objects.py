@@ -34,7 +34,7 @@ def read_objects(folder: str | Path) -> ObjectImages:
     walk = Walk(folder.resolve())
     paths = [path for path, is_folder in walk.entries(folder) if not is_folder and path.suffix.lower() == ".png"]
     if not paths:
-        raise StimulusError(f"No PNG file in {folder}{walk.describe_links()}. Put one PNG file per object there.")
+        raise StimulusError(f"No PNG file in {folder}{walk.describe_skipped()}. Put one PNG file per object there.")
     if len(paths) > MAX_OBJECTS:
         raise StimulusError(f"{len(paths)} object images in {folder}, more than {MAX_OBJECTS}. Choose some of them.")
     return build_objects((path.name, _read(path)) for path in paths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from meta_baseline.datasets.checks import (
     check_blank,
+    check_changed,
     check_choice,
     check_duplicates,
     check_labels,
@@ -21,11 +22,16 @@ from meta_baseline.datasets.checks import (
     name_unusable,
 )
 from meta_baseline.datasets.finding import find_set, open_set
-from meta_baseline.datasets.latents import fit_latents_table, read_latents_table, take_stored_latents
+from meta_baseline.datasets.latents import (
+    fit_latents_table,
+    number_identities,
+    read_latents_table,
+    take_stored_latents,
+)
 from meta_baseline.datasets.leaks import check_leaks
 from meta_baseline.datasets.scanning import Scan, find_usual_shape, scan_images
 from meta_baseline.datasets.sources import ImageSource, OpenedSet, PngFiles
-from meta_baseline.errors import StimulusError, UsageError
+from meta_baseline.errors import StimulusError, UsageError, in_one_line
 from meta_baseline.results import Check
 from meta_baseline.stimuli.folder import LATENTS_FILE
 
@@ -133,6 +139,7 @@ def read_stimuli(
         check_labels(found, opened),
         *opened.checks,
         *check_unusable(opened, scan),
+        *check_changed(scan),
         *check_blank(scan),
         *check_duplicates(scan, labels),
         *check_leaks(found, root, opened, scan, shape),
@@ -143,9 +150,9 @@ def read_stimuli(
         labels=labels,
         latents=latents,
         groups=groups,
-        name=found.title if opened.split == "all" else f"{found.title}, {opened.split} split",
+        name=in_one_line(found.title if opened.split == "all" else f"{found.title}, {opened.split} split"),
         image_shape=shape,
-        checks=checks,
+        checks=tuple(replace(check, sentence=in_one_line(check.sentence)) for check in checks),
         source=opened.source if found.files else None,
         positions=scan.positions if found.files else None,
     )
@@ -194,7 +201,7 @@ def _choose_latents(
 ) -> tuple[pd.DataFrame, Int64[ndarray, " N"], Check]:
     if given is not None:
         rows = np.arange(len(given), dtype=np.int64)
-        groups = given.pop("identity").astype(np.int64).to_numpy() if "identity" in given else rows
+        groups = number_identities(given.pop("identity").to_numpy(np.float64)) if "identity" in given else rows
         num_identities = len(np.unique(groups))
         repeated = f"{num_identities} shape identities" if num_identities < len(rows) else "no shape repeats"
         sentence = f"Latents come from {origin}: {len(given.columns)} of them; {repeated}."

@@ -22,6 +22,7 @@ from meta_baseline.datasets.measured import measure_latents
 from meta_baseline.datasets.sources import ImageSource, Pixels
 
 CHUNK_IMAGES = 64
+_Seen = tuple[Pixels | UnreadableImage, str]
 _NUM_FOR_SHAPE = 25
 
 
@@ -35,6 +36,7 @@ class Scan:
         is_blank: True for an image of one colour throughout.
         measured: latents measured from pixels, one row per usable image; no columns when they were not asked for.
         unusable: positions of the others, and the reason.
+        changed: number of usable images by what was changed on the way to RGB of 8 bits.
     """
 
     positions: Int64[ndarray, " N"]
@@ -42,6 +44,7 @@ class Scan:
     is_blank: Bool[ndarray, " N"]
     measured: pd.DataFrame
     unusable: tuple[tuple[int, str], ...]
+    changed: Counter[str]
 
     @staticmethod
     def join(scans: Sequence[Scan]) -> Scan:
@@ -56,6 +59,7 @@ class Scan:
             is_blank=np.concatenate([np.zeros(0, bool), *(scan.is_blank for scan in scans)])[order],
             measured=measured.reset_index(drop=True),
             unusable=tuple(sorted(problem for scan in scans for problem in scan.unusable)),
+            changed=sum((scan.changed for scan in scans), Counter()),
         )
 
 
@@ -70,7 +74,7 @@ def scan_images(
     """
     ordered = np.sort(np.asarray(positions, dtype=np.int64))
     chunks = [ordered[start : start + CHUNK_IMAGES].tolist() for start in range(0, len(ordered), CHUNK_IMAGES)]
-    images = _read_ahead(source, chunks) if not source.decodes else map(source.read, chunks)
+    images = _look_ahead(source, chunks) if not source.decodes else map(source.look, chunks)
     return Scan.join([_look(chunk, some, shape, measure) for chunk, some in zip(chunks, images)])
 
 
@@ -86,29 +90,32 @@ def find_usual_shape(source: ImageSource, positions: Sequence[int]) -> tuple[int
     return max(shapes, key=lambda shape: shapes[shape], default=(0, 0))
 
 
-def _read_ahead(source: ImageSource, chunks: Sequence[list[int]]) -> Iterator[list[Pixels | UnreadableImage]]:
+def _look_ahead(source: ImageSource, chunks: Sequence[list[int]]) -> Iterator[list[_Seen]]:
     """The chunks in order, each one read while the one before it is looked at."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(source.read, chunks[0]) if chunks else None
+        coming = pool.submit(source.look, chunks[0]) if chunks else None
         for following in [*chunks[1:], None]:
             if coming is None:
                 return
             images = coming.result()
-            coming = None if following is None else pool.submit(source.read, following)
+            coming = None if following is None else pool.submit(source.look, following)
             yield images
 
 
-def _look(positions: list[int], images: list[Pixels | UnreadableImage], shape: tuple[int, int], measure: bool) -> Scan:
+def _look(positions: list[int], images: list[_Seen], shape: tuple[int, int], measure: bool) -> Scan:
     usable: list[int] = []
     digests: list[int] = []
     blank: list[bool] = []
     measured: list[dict[str, float | int]] = []
     unusable: list[tuple[int, str]] = []
-    for position, image in zip(positions, images):
+    changed: Counter[str] = Counter()
+    for position, (image, change) in zip(positions, images):
         if isinstance(image, UnreadableImage) or image.shape[:2] != shape:
             unusable.append((position, _describe_problem(image, shape)))
             continue
         usable.append(position)
+        if change:
+            changed[change] += 1
         digests.append(hash(image.tobytes()) & (2**64 - 1))
         values = image.reshape(-1)
         blank.append(bool((values[3:] == values[:-3]).all()))
@@ -120,6 +127,7 @@ def _look(positions: list[int], images: list[Pixels | UnreadableImage], shape: t
         is_blank=np.array(blank, bool),
         measured=pd.DataFrame(measured),
         unusable=tuple(unusable),
+        changed=changed,
     )
 
 

@@ -11,8 +11,9 @@ from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64, UInt8
 from numpy import ndarray
 
-from meta_baseline.datasets.images import UnreadableImage, read_image
+from meta_baseline.datasets.images import UnreadableImage, decode_png, describe_change, read_bytes
 from meta_baseline.results import Check
 
 Pixels = UInt8[ndarray, "H W 3"]
@@ -38,6 +39,10 @@ class ImageSource(Protocol):
 
     def read(self, positions: Sequence[int]) -> list[Pixels | UnreadableImage]:
         """The images at these positions, each one RGB pixels or the reason why there are none."""
+        ...
+
+    def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
+        """The same, each with what got lost or changed on the way to RGB of 8 bits; empty where nothing did."""
         ...
 
     def locate(self, position: int) -> Path:
@@ -61,7 +66,11 @@ class PngFiles:
 
     def read(self, positions: Sequence[int]) -> list[Pixels | UnreadableImage]:
         """Decode these files."""
-        return [_read_or_say(self.paths[position]) for position in positions]
+        return [image for image, _ in self.look(positions)]
+
+    def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
+        """Decode these files, and say what was changed."""
+        return [look_at(partial(read_bytes, self.paths[position])) for position in positions]
 
     def locate(self, position: int) -> Path:
         """The image's own file."""
@@ -99,8 +108,10 @@ class OpenedSet:
     checks: tuple[Check, ...] = ()
 
 
-def _read_or_say(path: Path) -> Pixels | UnreadableImage:
+def look_at(read: Callable[[], bytes]) -> tuple[Pixels | UnreadableImage, str]:
+    """Pixels of the PNG that ``read`` gives, or why there are none; and what was changed."""
     try:
-        return read_image(path)
+        data = read()
+        return decode_png(data), describe_change(data)
     except UnreadableImage as error:
-        return error
+        return error, ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,9 +20,9 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from meta_baseline.datasets.crc32c import masked_crc32c
-from meta_baseline.datasets.images import MAX_BYTES, UnreadableImage, decode_png
+from meta_baseline.datasets.images import MAX_BYTES, UnreadableImage
 from meta_baseline.datasets.protobuf import BrokenMessage, read_example
-from meta_baseline.datasets.sources import OpenedSet, Pixels
+from meta_baseline.datasets.sources import OpenedSet, Pixels, look_at
 from meta_baseline.errors import StimulusError
 from meta_baseline.results import Check
 
@@ -46,8 +47,12 @@ class TfrecordImages:
 
     def read(self, positions: Sequence[int]) -> list[Pixels | UnreadableImage]:
         """Decode these images."""
+        return [image for image, _ in self.look(positions)]
+
+    def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
+        """Decode these images, and say what was changed."""
         with self.path.open("rb") as stream:
-            return [self._read(stream, position) for position in positions]
+            return [look_at(partial(self._read, stream, position)) for position in positions]
 
     def locate(self, position: int) -> Path:
         """The file."""
@@ -57,12 +62,9 @@ class TfrecordImages:
         """The file's name and the position."""
         return f"{self.path.name}#{position}"
 
-    def _read(self, stream: BinaryIO, position: int) -> Pixels | UnreadableImage:
+    def _read(self, stream: BinaryIO, position: int) -> bytes:
         stream.seek(int(self.starts[position]))
-        try:
-            return decode_png(stream.read(int(self.lengths[position])))
-        except UnreadableImage as error:
-            return error
+        return stream.read(int(self.lengths[position]))
 
 
 @dataclass(frozen=True)
