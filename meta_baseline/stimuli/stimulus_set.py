@@ -147,7 +147,8 @@ class StimulusSet:
             batch = draw_images(task, keys["label"], numbers, self.seed, identities, split=self.split)
             images, latents = batch.images, batch.latents()
         else:
-            scenes = [self._draw_pair(index // 2)[index % 2] for index in indices]
+            drawn = {pair: self._draw_pair(pair) for pair in sorted({index // 2 for index in indices})}
+            scenes = [drawn[index // 2][index % 2] for index in indices]
             images = [scene.image for scene in scenes]
             rows = [read_latents(scene, self.label(index)) for scene, index in zip(scenes, indices)]
             frame = pd.DataFrame(rows)
