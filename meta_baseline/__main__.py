@@ -15,6 +15,7 @@ Open up a meta-learned and a conventionally trained convolutional network side b
   meta-baseline demo        everything once, from stimuli to report.html (about six minutes)
   meta-baseline generate    same-different stimuli with everything that is known about them
   meta-baseline train       a network, conventionally or by meta-learning
+  meta-baseline train-pair  a meta-learned network and its controls, over several seeds
   meta-baseline analyze     two checkpoints -> what differs inside, how sure, against which control
 
 Each has a --help of its own.
@@ -24,6 +25,7 @@ _COMMANDS = {
     "demo": "meta_baseline.commands.demo",
     "generate": "meta_baseline.commands.generate",
     "train": "meta_baseline.commands.train",
+    "train-pair": "meta_baseline.commands.train_pair",
     "analyze": "meta_baseline.analyze_models",
 }
 

@@ -54,6 +54,26 @@ class _ExplicitDevice(argparse.Action):
         namespace.device, namespace.device_explicit = values, True
 
 
+class _PairDir(argparse.Action):
+    """A folder of train-pair brings both networks of its first seed, and stimuli; what is named beside it stands."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        seeds = sorted(int(path.name[5:]) for path in values.glob("seed-*") if path.name[5:].isdigit())
+        if not seeds:
+            raise argparse.ArgumentError(self, f"{values} holds no seed-<n>; make it with meta-baseline train-pair")
+        first = values / f"seed-{seeds[0]}"
+        found: dict[str, Any] = {f"{arm}_model": first / arm / "last.safetensors" for arm in ("meta", "baseline")}
+        tasks = sorted(values.glob("stimuli/results_*"))
+        if tasks and namespace.data_dir is None:
+            found |= {"data_dir": values / "stimuli", "task": tasks[0].name.removeprefix("results_")}
+        for name, value in found.items():
+            if getattr(namespace, name) is None:
+                setattr(namespace, name, value)
+        for action in parser._actions:
+            if action.dest in found:
+                action.required = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Analyse one meta-learned and one baseline checkpoint; returns the exit code."""
     parser = CommandParser(prog="meta_baseline.analyze_models", **_PARSER_WORDS)
@@ -78,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--baseline-model", type=Path, required=True, metavar="B", help="checkpoint of the baseline network"
     )
+    inputs.add_argument("--pair-dir", type=Path, action=_PairDir, metavar="P",
+                        help="folder of train-pair, in place of both checkpoints and the stimuli")  # fmt: skip
     inputs.add_argument("--data-dir", type=Path, metavar="D", help="folder that holds the stimuli")
     inputs.add_argument("--problem-number", type=int, metavar="N", help="SVRT problem, 1 to 23")
     inputs.add_argument("--task", metavar="NAME", help="task by name instead of a problem number, e.g. irregular")

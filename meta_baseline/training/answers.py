@@ -17,9 +17,18 @@ from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from meta_baseline.inner_loop import InnerLoop, Parameters, Precision, forward, inner_steps, parameters_and_buffers
-from meta_baseline.models import ConvNet, decide, recalibrate_batch_norm
+from meta_baseline.inner_loop import (
+    InnerLoop,
+    Parameters,
+    Precision,
+    buffers_at,
+    forward,
+    inner_steps,
+    parameters_and_buffers,
+)
+from meta_baseline.models import ConvNet, DecisionRule, decide, recalibrate_batch_norm
 from meta_baseline.training.evaluation_stimuli import TaskImages
+from meta_baseline.training.learnt_adaptation import LearntAdaptation
 from meta_baseline.training.objectives import classification_loss
 from meta_baseline.training.pool_images import channels_last
 
@@ -71,6 +80,8 @@ def answer_queries(
     *,
     test: AdaptationTest,
     precision: Precision = "fp32",
+    learnt: LearntAdaptation | None = None,
+    decide_by: DecisionRule | None = None,
 ) -> QueryAnswers:
     """Ask one network about the queries of one task; the network stays as it was.
 
@@ -81,19 +92,21 @@ def answer_queries(
         queries: rows to ask about.
         test: numbers of steps, learning rate.
         precision: of the forward passes.
+        learnt: inner rates and statistics by step that the network learned with its weights, in place of ``test``'s.
+        decide_by: how logits are read, where that is not the network's own rule; it adapts by its own all the same.
     """
     network = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parameters, buffers = parameters_and_buffers(network)
     parameters = {name: value.detach() for name, value in parameters.items()}
+    learnt, rule = learnt or LearntAdaptation(), decide_by or network.decision_rule
+    statistics = learnt.buffers(buffers)
     inner_loop = InnerLoop(num_steps=max(test.steps), learning_rate=test.learning_rate)
     asked = _inputs(network, images, queries)
 
-    def ask(values: Parameters, statistics: Parameters) -> Bool[ndarray, " N"]:
+    def ask(values: Parameters, own: Parameters) -> Bool[ndarray, " N"]:
         with torch.no_grad():
-            logits = [
-                forward(network, values, statistics, part, precision=precision)[0] for part in asked.split(_BATCH_SIZE)
-            ]
-        return decide(torch.cat(logits), network.decision_rule).cpu().numpy()
+            logits = [forward(network, values, own, part, precision=precision)[0] for part in asked.split(_BATCH_SIZE)]
+        return decide(torch.cat(logits), rule).cpu().numpy()
 
     by_steps: dict[int, list[Bool[ndarray, " N"]]] = {steps: [] for steps in test.steps}
     if 0 in by_steps:
@@ -104,16 +117,17 @@ def answer_queries(
         path = inner_steps(
             network,
             parameters,
-            buffers,
+            statistics,
             shown,
             labels,
             inner_loop=inner_loop,
             loss=classification_loss(network.decision_rule),
             precision=precision,
+            rates=learnt.rates_or_none,
         )
         for steps, step in enumerate(path, start=1):
             if steps in by_steps:
-                by_steps[steps].append(ask(step.parameters, buffers))
+                by_steps[steps].append(ask(step.parameters, buffers_at(statistics, steps)))
     refitted = ask(parameters, _refit_statistics(network, _inputs(network, images, supports[0])))
     return QueryAnswers(by_steps={steps: np.stack(rows) for steps, rows in by_steps.items()}, refitted=refitted)
 

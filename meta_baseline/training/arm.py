@@ -1,4 +1,4 @@
-"""One arm of a pair as a process of its own: work as JSON on stdin, progress as JSON lines on stdout, log on stderr."""
+"""One arm of a comparison as a process of its own: work as JSON on stdin, progress in JSON lines, log on stderr."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def main() -> int:
     torch.set_num_threads(1)
 
     def report(status: TrainingStatus) -> None:
-        # One write shorter than a pipe's buffer cannot be torn apart by the other arm's.
-        sys.stdout.write(json.dumps({"arm": work["arm"], "status": asdict(status)}) + "\n")
+        sys.stdout.write(json.dumps(asdict(status)) + "\n")
         sys.stdout.flush()
 
     try:
         recipe, pool = decode_recipe(work["recipe"]), open_pool(work["pool"])
-        train(recipe, pool, work["output_dir"], device=work["device"], report=report)
+        validation = open_pool(work["validation"]) if work.get("validation") else None
+        train(recipe, pool, work["output_dir"], device=work["device"], report=report, validation=validation)
     except MetaBaselineError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -54,7 +54,7 @@ def test_an_arm_that_is_killed_ends_the_pair_and_the_other_arm(tmp_path: Path, m
     monkeypatch.setattr(pair, "_start", start_and_kill_the_second)
     with pytest.raises(EnvironmentProblem, match=r"Training of the baseline arm was killed by signal 9 .*log\.txt"):
         train_pair(RECIPE, write_pool(tmp_path / "pool"), tmp_path)
-    assert all(process.poll() is not None for process in started)
+    assert len(started) == 2 and all(process.poll() is not None for process in started)
 
 
 def test_bars_take_reports_of_both_arms_and_stay_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ from meta_baseline.training.agreement import find_difference
 from meta_baseline.training.loop import INITIAL, LAST, METRICS, STATE, is_finished, train
 from meta_baseline.training.recipes import Recipe, encode_recipe
 
-LONG = replace(RECIPE, num_images=1536, batch_size=8, snapshots=tuple(range(100, 1500, 100)))
+LONG = replace(RECIPE, num_images=1024, batch_size=8, snapshots=tuple(range(100, 1000, 100)))
 QUICK = ("--arch", "stack4", "--image-size", "16", "--tasks", "regular,lines", "--num-images", "64")
 
 

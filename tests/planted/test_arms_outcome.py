@@ -1,0 +1,105 @@
+"""Planted arms: what was put in is found, nothing is found where nothing was, and one seed claims nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_training import RECIPE, TASKS, make_task_images
+from torch import Tensor
+
+from meta_baseline.models import ConvNet, Preprocessing, architecture_of, build_network
+from meta_baseline.results import load_result, save_result
+from meta_baseline.tables.arms import summarise_arms, tabulate_arms
+from meta_baseline.training.answers import AdaptationTest, answer_queries
+from meta_baseline.training.arms_outcome import Arm, ArmsOutcome, ArmsTest, measure_arms
+from meta_baseline.training.learnt_adaptation import LearntAdaptation
+
+TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60)
+
+
+class Oracle(ConvNet):
+    """Right on a share of the images; the second square lies on the right and is large where both are the same."""
+
+    share = 1.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        right = (images[:, 0, :, 8:].sum(dim=(1, 2)) > 10).float() * 2 - 1
+        wrong = torch.arange(len(images)) >= self.share * len(images)
+        signs = torch.where(wrong, -right, right)
+        return signs[:, None] + 0.0 * self.classifier.bias
+
+
+def oracle(share: float) -> Arm:
+    network = Oracle(RECIPE.build_architecture())
+    network.share = share
+    return Arm(network=network)
+
+
+def measure(arms: dict[int, dict[str, Arm]]) -> ArmsOutcome:
+    images = {seed: make_task_images(TEST.images_per_task, seed=seed + 1) for seed in arms}
+    return measure_arms(arms, images, trained_tasks=TASKS, test=TEST)
+
+
+def test_a_planted_advantage_is_found_with_its_size_and_sign() -> None:
+    shares = {"meta": 1.0, "matched": 0.8, "baseline": 0.8}
+    outcome = measure(
+        {seed: {name: oracle(share - 0.05 * (seed % 2)) for name, share in shares.items()} for seed in range(3)}
+    )
+    by_name = {(c.first, c.second, c.group, c.steps): c for c in outcome.contrasts}
+    advantage = by_name["meta", "matched", "trained", 0]
+    assert advantage.mean == pytest.approx(0.2, abs=0.03)
+    assert by_name["matched", "baseline", "trained", 0].mean == 0.0
+    first, *_ = [finding.sentence for finding in outcome.findings]
+    assert "meta is more accurate" in first and "by seed: " in first
+    assert any("the two cannot be told apart" in finding.sentence for finding in outcome.findings)
+    assert [check.verdict for check in outcome.checks if check.code == "training.learned"] == ["pass"]
+
+
+def test_one_seed_claims_nothing_about_learning_rules() -> None:
+    outcome = measure({0: {"meta": oracle(1.0), "matched": oracle(0.7), "baseline": oracle(0.7)}})
+    assert all("one seed says nothing about the learning rules" in finding.sentence for finding in outcome.findings)
+    assert all(estimate.low is None for estimate in outcome.estimates)
+    assert any(check.code == "training.seeds" for check in outcome.checks)
+
+
+def test_an_arm_that_has_not_learned_forbids_the_comparison() -> None:
+    outcome = measure({s: {"meta": oracle(1.0), "baseline": oracle(0.5)} for s in range(2)})
+    failed = [check for check in outcome.checks if check.verdict == "fail"]
+    assert {check.code for check in failed} == {"training.learned"}
+    assert all("not comparable" in finding.sentence for finding in outcome.findings)
+    assert not any(finding.beyond_control for finding in outcome.findings)
+
+
+def test_tables_hold_every_arm_and_an_outcome_survives_the_disk(tmp_path: Path) -> None:
+    outcome = measure({0: {"meta": oracle(1.0), "baseline": oracle(0.8)}})
+    tables = tabulate_arms(outcome)
+    assert len(tables["accuracy"]) == 2 * 3 * 3  # arms, tasks, and as trained or one step on either support
+    assert list(summarise_arms(outcome)["as trained"].round(2)) == [1.0, 0.8, 1.0, 0.8]
+    save_result(outcome, tmp_path)
+    assert np.array_equal(load_result(tmp_path).accuracy, outcome.accuracy)
+
+
+def test_networks_of_two_logits_are_read_by_both_rules() -> None:
+    architecture = architecture_of("stack4", image_size=16, num_logits=2)
+    network = build_network(architecture, decision_rule="argmax")
+    with torch.no_grad():
+        network.classifier.bias.copy_(torch.tensor([-2.0, -1.0]))  # argmax: same; logit 1 > 0: different
+    outcome = measure({0: {"meta": Arm(network=network), "baseline": Arm(network=network)}})
+    assert outcome.rules == ("argmax", "logit")
+    assert outcome.same_share[0, 0, 0, 0, 0].tolist() == [1.0, 0.0]
+
+
+def test_learned_rates_are_used_in_the_test_as_in_training() -> None:
+    network = RECIPE.build_initial_network()
+    assert isinstance(network.preprocessing, Preprocessing)
+    images = make_task_images(40)[0]
+    rows = np.arange(40)
+    start = LearntAdaptation.start(network, num_steps=1, learning_rate=0.0)
+    test = AdaptationTest(steps=(0, 3), num_support=20, num_draws=1, learning_rate=1.0)
+    still = answer_queries(network, images, [rows[:20]], rows[20:], test=test, learnt=start)
+    moved = answer_queries(network, images, [rows[:20]], rows[20:], test=test)
+    assert np.array_equal(still.by_steps[3], still.by_steps[0])
+    assert not np.array_equal(moved.by_steps[3], moved.by_steps[0])
