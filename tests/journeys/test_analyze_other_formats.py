@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from small_study import SmallStudy, make_small_models
-from stimulus_files import write_episodes, write_tfrecords
+from stimulus_files import draw, encode_png, write_episodes, write_tfrecords
 
 from meta_baseline.analyze_models import main
 from meta_baseline.datasets import read_stimuli
@@ -72,6 +72,23 @@ def test_an_assumed_scaling_and_blank_images_are_announced_before_anything_runs(
     assert "signed [-1, 1] (assumed) for the baseline network." in scaling and "--baseline-input-scaling" in scaling
     assert "meta" not in scaling
     assert blank.startswith("Caution: 20 of 35 images (57.1%) are blank")
+
+
+@pytest.mark.slow
+def test_all_four_analyses_run_on_a_folder_without_latents(
+    study: SmallStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(24):
+        path = tmp_path / "objectsall_2" / "test" / ("same" if number % 2 else "different") / f"a b{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(draw(number, 32)))
+    output = tmp_path / "results"
+    given = study.arguments(data_dir=tmp_path, output_dir=output)
+    number = given.index("--problem-number")
+    assert main([*given[:number], *given[number + 2 :]]) == 0, capsys.readouterr().err
+    assert "measured from pixels" in (output / "report.html").read_text()
+    probed = (output / "probe_analysis" / "differences.csv").read_text()
+    assert ",size_ratio," in probed and ",distance," in probed
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n broken"])
