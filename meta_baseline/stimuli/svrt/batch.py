@@ -110,7 +110,6 @@ def _draw_identity(desk, problem, sizes, num_alike, key):
             # Problems 19 and 21 draw their contours at the scale of the larger object.
             scale = desk.scale[0] if sizes[part, 0] == 10.5 else 1.0
             draw_contour(desk, part, scale * sizes[part, 0], scale * sizes[part, 1])
-        desk.fixed = True
         found = compose(desk, problem, 0)
         for turn in range(num_alike):
             if found:
@@ -120,44 +119,50 @@ def _draw_identity(desk, problem, sizes, num_alike, key):
                 while tries <= _MAX_TRIES_OF_IDENTITY and not compose(desk, problem, 1):
                     tries += 1
                 found = tries <= _MAX_TRIES_OF_IDENTITY
-        desk.fixed = False
         if found:
             return
 
 
+@kernel
+def _draw_all(desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink):
+    desk.fixed = identity_keys.size > 0
+    previous = -1
+    for number in order:
+        if desk.fixed and (previous < 0 or identity_keys[number] != identity_keys[previous]):
+            _draw_identity(desk, problem, sizes, num_alike, identity_keys[number])
+        previous = number
+        seed_generator(desk, keys[number])
+        for part in range(NUM_BASE_SLOTS):
+            desk.order[part] = part
+        if desk.fixed:
+            for part in range(num_alike - 1):
+                other = part + int((num_alike - part) * draw_uniform(desk))
+                desk.order[part], desk.order[other] = desk.order[other], desk.order[part]
+        while not compose(desk, problem, labels[number]):
+            pass
+        paint(desk, images[number], boxes[number], ink[number : number + 1])
+        for detail in range(NUM_DETAILS):
+            shared[number, detail] = desk.shared[detail]
+            for thing in range(details.shape[1]):
+                details[number, thing, detail] = desk.details[thing, detail]
+
+
 @cache
 def _compile_batch(version: str) -> Any:
+    # A kernel is compiled once for the kernels that call it, and once more for anything else: so this calls only one.
     def draw_images(
         desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink
     ):
         _ = version  # numba's cache notices a change in this function alone; so it holds what stands for the others
-        has_identities = identity_keys.size > 0
-        previous = -1
-        for number in order:
-            if has_identities and (previous < 0 or identity_keys[number] != identity_keys[previous]):
-                _draw_identity(desk, problem, sizes, num_alike, identity_keys[number])
-            previous = number
-            seed_generator(desk, keys[number])
-            desk.fixed = has_identities
-            for part in range(NUM_BASE_SLOTS):
-                desk.order[part] = part
-            if has_identities:
-                for part in range(num_alike - 1):
-                    other = part + int((num_alike - part) * draw_uniform(desk))
-                    desk.order[part], desk.order[other] = desk.order[other], desk.order[part]
-            while not compose(desk, problem, labels[number]):
-                pass
-            paint(desk, images[number], boxes[number], ink[number : number + 1])
-            for detail in range(NUM_DETAILS):
-                shared[number, detail] = desk.shared[detail]
-                for thing in range(details.shape[1]):
-                    details[number, thing, detail] = desk.details[thing, detail]
+        _draw_all(
+            desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink
+        )
 
     try:
-        return numba.njit(nogil=True, cache=True)(draw_images)
+        return numba.njit(cache=True)(draw_images)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile again in every process.
-        return numba.njit(nogil=True)(draw_images)
+        return numba.njit(draw_images)
 
 
 @cache
