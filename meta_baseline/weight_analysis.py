@@ -6,8 +6,8 @@ every number stands beside that of untrained networks. One pair of checkpoints i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,22 @@ from torch import nn
 
 from meta_baseline.alignment import apply_permutation
 from meta_baseline.checkpoints import load_models
-from meta_baseline.errors import InputError
-from meta_baseline.layers import Layer, LayerPairing, list_layers, pair_layers
-from meta_baseline.models import untrained_copy
+from meta_baseline.layers import list_layers, pair_layers
 from meta_baseline.results import Check, Estimate, Finding, save_result
 from meta_baseline.weight_space.checks import list_checks
+from meta_baseline.weight_space.controls import (
+    Measured,
+    collect_layers,
+    draw_untrained,
+    measure_network,
+    shuffle_weights,
+    values_of,
+)
 from meta_baseline.weight_space.estimates import list_estimates
-from meta_baseline.weight_space.facts import LayerWeights, NotCompared, WeightFacts
+from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
 from meta_baseline.weight_space.findings import list_findings
-from meta_baseline.weight_space.layer_statistics import MAGNITUDE_EDGES, LayerMeasurement, measure_layer
+from meta_baseline.weight_space.inputs import check_initial, list_damaged, list_not_compared, share_parameters
+from meta_baseline.weight_space.layer_statistics import MAGNITUDE_EDGES
 from meta_baseline.weight_space.relations import (
     LayerDisplacement,
     LayerProjection,
@@ -35,10 +42,10 @@ from meta_baseline.weight_space.relations import (
     relate_networks,
 )
 from meta_baseline.weight_space.running_statistics import list_running_statistics
+from meta_baseline.weight_space.yardstick import judge_pair, pair_seeds, split_pairs
 
 __all__ = ["WeightSpaceResult", "compare_weight_spaces", "load_models"]
 
-NUM_UNTRAINED = 3
 NUM_TEST_INPUTS = 4
 
 
@@ -58,6 +65,8 @@ def compare_weight_spaces(
     *,
     meta_initial: nn.Module | None = None,
     baseline_initial: nn.Module | None = None,
+    meta_seeds: Sequence[nn.Module] = (),
+    baseline_seeds: Sequence[nn.Module] = (),
     rng: np.random.Generator | None = None,
 ) -> WeightSpaceResult:
     """Statistics, matching, joint projection and displacement of the parameters of two networks.
@@ -67,6 +76,8 @@ def compare_weight_spaces(
         baseline_model: the conventionally trained one.
         output_dir: where to save the result as well (``results.save_result``); None saves nothing.
         meta_initial, baseline_initial: each network's own step 0, where it is known.
+        meta_seeds, baseline_seeds: further networks of each condition, by the same recipe from other seeds; they make
+            the right yardstick, the difference of two seeds.
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
 
     Raises:
@@ -75,14 +86,10 @@ def compare_weight_spaces(
     rng = np.random.default_rng(0) if rng is None else rng
     pairing = pair_layers(meta_model, baseline_model)
     for name, model, initial in (("meta", meta_model, meta_initial), ("baseline", baseline_model, baseline_initial)):
-        _check_initial(name, model, initial)
-    untrained = [untrained_copy(meta_model, _torch_generator(rng)) for _ in range(NUM_UNTRAINED)]
-    baseline_untrained = (
-        untrained
-        if pairing.same_function
-        else [untrained_copy(baseline_model, _torch_generator(rng)) for _ in range(NUM_UNTRAINED)]
-    )
-    damaged = _damaged_layers("meta", meta_model) + _damaged_layers("baseline", baseline_model)
+        check_initial(name, model, initial)
+    untrained = draw_untrained(meta_model, rng)
+    baseline_untrained = untrained if pairing.same_function else draw_untrained(baseline_model, rng)
+    damaged = list_damaged("meta", meta_model) + list_damaged("baseline", baseline_model)
     excluded = {(item.network, item.role) for item in damaged}
     roles = [pair.role for pair in pairing.pairs if pair.comparable_weights]
     roles = [role for role in roles if not {("meta", role), ("baseline", role)} & excluded]
@@ -90,26 +97,45 @@ def compare_weight_spaces(
     relation, aligned = relate_networks(meta_model, baseline_model, roles) if roles else (None, baseline_model)
     controls: list[NetworkRelation] = []
     projections: tuple[LayerProjection, ...] = ()
-    for first, second in combinations(untrained, 2) if roles else ():
+    for first, second in split_pairs(untrained) if roles else ():
         control, aligned_untrained = relate_networks(first, second, roles)
         if not controls:
             projections = project_layers(meta_model, aligned, first, aligned_untrained, roles)
         controls.append(control)
+    scattered = shuffle_weights(meta_model, rng), shuffle_weights(baseline_model, rng)
+    seed_pairs = (*pair_seeds(meta_model, meta_seeds), *pair_seeds(baseline_model, baseline_seeds))
 
     layers: list[LayerWeights] = []
     displacements: list[LayerDisplacement] = []
-    own_untrained = [_measure_network(model, frozenset()) for model in untrained]
-    for network, model, initial, fresh in (
-        ("meta", meta_model, meta_initial, untrained),
-        ("baseline", baseline_model, baseline_initial, baseline_untrained),
+    measured: list[Measured] = []
+    own_untrained = [measure_network(model) for model in untrained]
+    for network, model, initial, fresh, seeds, shuffled in (
+        ("meta", meta_model, meta_initial, untrained, meta_seeds, scattered[0]),
+        ("baseline", baseline_model, baseline_initial, baseline_untrained, baseline_seeds, scattered[1]),
     ):
         skipped = frozenset(role for owner, role in excluded if owner == network)
-        measured = own_untrained if fresh is untrained else [_measure_network(net, frozenset()) for net in fresh]
-        layers += _collect_layers(network, model, initial, measured, skipped)
+        measured.append(measure_network(model, skipped))
+        layers += collect_layers(
+            network,
+            model,
+            measured=measured[-1],
+            initial={} if initial is None else measure_network(initial, skipped),
+            shuffled=measure_network(shuffled, skipped),
+            untrained=own_untrained if fresh is untrained else [measure_network(other) for other in fresh],
+            seeds=[measure_network(other, skipped) for other in seeds],
+        )
         if initial is not None:
             kept = [layer.role for layer in list_layers(model) if layer.role not in skipped]
             displacements += measure_displacements(model, initial, fresh, network=network, roles=kept)
-    shared = _share_parameters(meta_initial, baseline_initial, roles)
+    yardstick = judge_pair(
+        values_of(measured[0]),
+        values_of(measured[1]),
+        [(values_of(measure_network(one)), values_of(measure_network(other))) for one, other in seed_pairs]
+        or [(values_of(one), values_of(other)) for one, other in split_pairs(own_untrained)],
+        roles=roles,
+        source="pairs of seeds of one condition" if seed_pairs else "pairs of untrained networks",
+    )
+    shared = share_parameters(meta_initial, baseline_initial, roles)
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
@@ -119,6 +145,9 @@ def compare_weight_spaces(
         ),
         relation=relation,
         controls=tuple(controls),
+        shuffled=relate_networks(*scattered, roles)[0] if roles else None,
+        seed_relations=tuple(relate_networks(one, other, roles)[0] for one, other in seed_pairs if roles),
+        yardstick=yardstick,
         projections=projections,
         displacements=tuple(displacements),
         displacement_cosines=(
@@ -126,9 +155,9 @@ def compare_weight_spaces(
             if shared and meta_initial is not None
             else {}
         ),
-        not_compared=(*_list_not_compared(pairing, meta_model, baseline_model), *damaged),
+        not_compared=(*list_not_compared(pairing, meta_model, baseline_model), *damaged),
         damaged=damaged,
-        equal_roles=tuple(role for role in roles if _share_parameters(meta_model, baseline_model, [role])),
+        equal_roles=tuple(role for role in roles if share_parameters(meta_model, baseline_model, [role])),
         initial_known=(meta_initial is not None, baseline_initial is not None),
         initial_shared=shared,
         logit_change=_logit_change(baseline_model, aligned, relation, rng),
@@ -140,107 +169,6 @@ def compare_weight_spaces(
     if output_dir is not None:
         save_result(result, output_dir)
     return result
-
-
-def _collect_layers(
-    network: str,
-    model: nn.Module,
-    initial: nn.Module | None,
-    untrained: list[dict[str, LayerMeasurement]],
-    skipped: frozenset[str],
-) -> list[LayerWeights]:
-    measured = _measure_network(model, skipped)
-    started = {} if initial is None else _measure_network(initial, skipped)
-    return [
-        LayerWeights(
-            role=layer.role,
-            network=network,
-            shape=layer.shape,
-            form=measured[layer.role].form,
-            values=measured[layer.role].values,
-            initial=started[layer.role].values if started else {},
-            untrained={
-                name: np.array([other[layer.role].values[name] for other in untrained])
-                for name in measured[layer.role].values
-            },
-            survival=measured[layer.role].survival,
-            untrained_survival=np.stack([other[layer.role].survival for other in untrained]),
-            singular_values=measured[layer.role].singular_values,
-            untrained_singular_values=np.stack([other[layer.role].singular_values for other in untrained]),
-            tail=measured[layer.role].tail,
-        )
-        for layer in list_layers(model)
-        if layer.role in measured
-    ]
-
-
-def _measure_network(model: nn.Module, skipped: frozenset[str]) -> dict[str, LayerMeasurement]:
-    return {layer.role: measure_layer(model, layer) for layer in list_layers(model) if layer.role not in skipped}
-
-
-def _damaged_layers(network: str, model: nn.Module) -> tuple[NotCompared, ...]:
-    state = dict(model.named_parameters())
-    damaged: list[NotCompared] = []
-    for layer in list_layers(model):
-        values = [state[name] for name in _parameter_names(layer) if name in state]
-        count = sum(int((~torch.isfinite(value)).sum()) for value in values)
-        if count:
-            reason = f"{count} of its parameters are not finite"
-            damaged.append(NotCompared(role=layer.role, network=network, reason=reason))
-    return tuple(damaged)
-
-
-def _list_not_compared(pairing: LayerPairing, meta: nn.Module, baseline: nn.Module) -> tuple[NotCompared, ...]:
-    layers = [
-        NotCompared(role=pair.role, network="both", reason=pair.reason)
-        for pair in pairing.pairs
-        if not pair.comparable_weights
-    ]
-    layers += [NotCompared(role=item.role, network=item.network, reason=item.reason) for item in pairing.unpaired]
-    for network, model in (("meta", meta), ("baseline", baseline)):
-        known = {name for layer in list_layers(model) for name in _parameter_names(layer)}
-        layers += [
-            NotCompared(role=name, network=network, reason="a parameter of no convolution, linear layer or their norm")
-            for name, _ in model.named_parameters()
-            if name not in known
-        ]
-    return tuple(layers)
-
-
-def _parameter_names(layer: Layer) -> list[str]:
-    owners = [layer.name] if layer.norm is None else [layer.name, layer.norm]
-    return [f"{owner}.{name}" for owner in owners for name in ("weight", "bias")]
-
-
-def _check_initial(network: str, model: nn.Module, initial: nn.Module | None) -> None:
-    if initial is None:
-        return
-    shapes = [{layer.role: layer.shape for layer in list_layers(net)} for net in (model, initial)]
-    if shapes[0] != shapes[1]:
-        role = next(role for role in shapes[0] | shapes[1] if shapes[0].get(role) != shapes[1].get(role))
-        raise InputError(
-            f"The step 0 given for the {network} network is of another architecture: {role} has shape "
-            f"{shapes[1].get(role, 'none')} there and {shapes[0].get(role, 'none')} in the network. "
-            "Pass the checkpoint that its own training started from, or none."
-        )
-
-
-def _share_parameters(meta: nn.Module | None, baseline: nn.Module | None, roles: list[str]) -> bool:
-    if meta is None or baseline is None or not roles:
-        return False
-    for one, other in zip(_chosen(meta, roles), _chosen(baseline, roles), strict=True):
-        first, second = dict(meta.named_parameters()), dict(baseline.named_parameters())
-        for name, twin in zip(_parameter_names(one), _parameter_names(other), strict=True):
-            values = first.get(name), second.get(twin)
-            if (values[0] is None) != (values[1] is None):
-                return False
-            if values[0] is not None and values[1] is not None and not torch.equal(values[0].cpu(), values[1].cpu()):
-                return False
-    return True
-
-
-def _chosen(model: nn.Module, roles: list[str]) -> list[Layer]:
-    return [layer for layer in list_layers(model) if layer.role in roles]
 
 
 def _logit_change(

@@ -39,6 +39,7 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
         sentence = "No layer of the two networks can be compared weight by weight; their statistics can."
         yield _check("weights.matching", "warn", sentence)
         return
+    yield _yardstick_check(facts)
     yield _identity_check(facts)
     yield _matching_check(facts)
     yield _function_check(facts)
@@ -62,6 +63,18 @@ def _initial_check(facts: WeightFacts) -> Check:
         return _check("weights.initialisation", "note", sentence)
     sentence = "Step 0 is known and differs: part of every difference was there before training."
     return _check("weights.initialisation", "note", sentence)
+
+
+def _yardstick_check(facts: WeightFacts) -> Check:
+    if facts.seed_relations:
+        count = len(facts.seed_relations)
+        sentence = f"Differences are judged beside {count} pair{'s' * (count > 1)} of seeds of one condition."
+        return _check("weights.yardstick", "pass", sentence)
+    sentence = (
+        "No second seed of either condition was given, so differences are judged beside untrained pairs only; two "
+        "trained seeds of one condition may differ more than these."
+    )
+    return _check("weights.yardstick", "note", sentence)
 
 
 def _identity_check(facts: WeightFacts) -> Check:

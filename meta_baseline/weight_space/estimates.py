@@ -165,6 +165,22 @@ def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
             n=sum(layer.num_weights for layer in layers),
             n_unit="weights",
         )
+    if facts.shuffled is not None:
+        yield Estimate(
+            name="network.cosine.shuffled",
+            label="all comparable layers: cosine after matching both networks with their weights in random places",
+            value=facts.shuffled.cosine_aligned,
+            n=sum(layer.num_weights for layer in layers),
+            n_unit="weights",
+        )
+    for index, seeds in enumerate(facts.seed_relations, start=1):
+        yield Estimate(
+            name=f"network.cosine.seeds{index}",
+            label=f"all comparable layers: cosine after matching two seeds of one condition, pair {index}",
+            value=seeds.cosine_aligned,
+            n=sum(layer.num_weights for layer in layers),
+            n_unit="weights",
+        )
     if np.isfinite(facts.relation.moved_fraction):
         yield Estimate(
             name="network.moved",

@@ -11,6 +11,7 @@ from meta_baseline.layers import LayerPairing
 from meta_baseline.weight_space.heavy_tails import TailFit
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
 from meta_baseline.weight_space.running_statistics import RunningStatistics
+from meta_baseline.weight_space.yardstick import Yardstick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,12 @@ class LayerWeights:
         form: how weights were scaled for all statistics but the norms; see ``alignment.ScaledLayer``.
         values: by name of ``layer_statistics.STATISTICS``; NaN where a statistic does not exist.
         initial: the same of the network's own step 0; empty when that is unknown.
+        shuffled: the same of a copy whose weights stand in random places.
         untrained: [S] the same of each fresh initialisation.
+        seeds: [S] the same of further networks of this condition; empty when none was given.
         survival, untrained_survival: [B], [S, B] share of weights with |w| / rms above each magnitude edge.
-        singular_values, untrained_singular_values: [R], [S, R] of the scaled weights, in falling order.
+        singular_values, shuffled_singular_values, untrained_singular_values: [R], [R], [S, R] of the scaled weights, in
+            falling order.
         tail: the power law of the squared singular values, or why none may be fitted.
     """
 
@@ -34,10 +38,13 @@ class LayerWeights:
     form: str
     values: dict[str, float]
     initial: dict[str, float]
+    shuffled: dict[str, float]
     untrained: dict[str, Float[np.ndarray, " S"]]
+    seeds: dict[str, Float[np.ndarray, " S"]]
     survival: Float[np.ndarray, " B"]
     untrained_survival: Float[np.ndarray, "S B"]
     singular_values: Float[np.ndarray, " R"]
+    shuffled_singular_values: Float[np.ndarray, " R"]
     untrained_singular_values: Float[np.ndarray, "S R"]
     tail: TailFit
 
@@ -66,6 +73,9 @@ class WeightFacts:
         running_statistics: of every batch norm of both networks; no weights, so in no other number but the norm in use.
         relation: meta network and matched baseline; None when no layer is comparable.
         controls: pairs of untrained networks that were matched the same way.
+        shuffled: both networks with their weights in random places, matched the same way.
+        seed_relations: pairs of networks of one condition, matched the same way; none without further seeds.
+        yardstick: how different the layers' statistics are beside pairs of one recipe; None without a pair to compare.
         projections: joint principal components of the units of each comparable layer.
         displacements: how far training moved each layer; none for a network whose step 0 is unknown.
         displacement_cosines: by role, whether training moved both networks alike; empty unless they share step 0.
@@ -84,6 +94,9 @@ class WeightFacts:
     running_statistics: tuple[RunningStatistics, ...]
     relation: NetworkRelation | None
     controls: tuple[NetworkRelation, ...]
+    shuffled: NetworkRelation | None
+    seed_relations: tuple[NetworkRelation, ...]
+    yardstick: Yardstick | None
     projections: tuple[LayerProjection, ...]
     displacements: tuple[LayerDisplacement, ...]
     displacement_cosines: dict[str, float]

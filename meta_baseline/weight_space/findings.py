@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from meta_baseline.results import Finding
-from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
+from meta_baseline.weight_space.facts import WeightFacts
+from meta_baseline.weight_space.layer_statistics import STATISTICS
 from meta_baseline.weight_space.relations import FEWEST_UNITS, pool_by_units
+from meta_baseline.weight_space.yardstick import Yardstick
 
 NETWORKS = ("meta", "baseline")
-
-SMALL_RANK_DIFFERENCE = 0.1
-"""Log ratio of two stable ranks below which the difference is not worth naming."""
 
 MANY_DEAD = 0.1
 """Share of dead units in a layer above which they are worth a finding."""
@@ -32,8 +31,8 @@ def _findings(facts: WeightFacts) -> Iterator[Finding]:
         yield _likeness_finding(facts)
     if displaced := _displacement_finding(facts):
         yield displaced
-    if ranks := _rank_finding(facts):
-        yield ranks
+    if facts.yardstick is not None:
+        yield _difference_finding(facts, facts.yardstick)
     if dead := _dead_finding(facts):
         yield dead
 
@@ -90,31 +89,29 @@ def _displacement_finding(facts: WeightFacts) -> Finding | None:
     return Finding(sentence=sentence, importance=0.4, estimates=tuple(rests_on))
 
 
-def _rank_finding(facts: WeightFacts) -> Finding | None:
-    pairs = [(facts.of(pair.role, "meta"), facts.of(pair.role, "baseline")) for pair in facts.pairing.pairs]
-    known = [(m, b) for m, b in pairs if m and b and m.shape == b.shape and min(m.shape[0], m.num_weights) > 3]
-    known = [(m, b) for m, b in known if m.values["stable_rank"] > 0 and b.values["stable_rank"] > 0]
-    if not known:
-        return None
-    meta, baseline = max(known, key=lambda pair: _rank_excess(*pair))
-    names = tuple(f"{meta.role}.stable_rank.{network}" for network in NETWORKS)
-    if _rank_excess(meta, baseline) <= 0:
-        sentence = (
-            f"In rank no layer parts the two networks by more than untrained networks differ, of {len(known)} layers."
-        )
-        return Finding(sentence=sentence, importance=0.2, estimates=names)
-    sentence = (
-        f"In rank the two networks differ most in {meta.role}: stable rank {_rank(meta):.1f} (meta) and "
-        f"{_rank(baseline):.1f} (baseline) of {len(meta.singular_values)}, where untrained layers have "
-        f"{_range(meta.untrained['stable_rank'], 1)}; the largest difference of {len(known)} layers, in one pair."
+def _difference_finding(facts: WeightFacts, yardstick: Yardstick) -> Finding:
+    """What may be said of one pair: whether its most different layer is beyond that of every yardstick pair."""
+    role, statistic = yardstick.most_different, yardstick.leading_statistic
+    pair = [facts.of(role, network) for network in NETWORKS]
+    assert pair[0] is not None and pair[1] is not None, "judged layers were measured in both networks"
+    names = tuple(f"{role}.{statistic}.{network}" for network in NETWORKS)
+    label = next(item.label for item in STATISTICS if item.name == statistic)
+    beside = f"{len(yardstick.controls)} {yardstick.source}"
+    highest = float(yardstick.control_scores.max())
+    measured = (
+        f"difference {yardstick.scores.max():.2f}, in units of the mean over all pairs; {beside} reach {highest:.2f}"
     )
-    return Finding(sentence=sentence, importance=0.3, estimates=names)
-
-
-def _rank_excess(meta: LayerWeights, baseline: LayerWeights) -> float:
-    """Log ratio of the two stable ranks, beyond that between the extremes of untrained layers."""
-    untrained = np.concatenate([meta.untrained["stable_rank"], baseline.untrained["stable_rank"]])
-    return float(abs(np.log(_rank(meta) / _rank(baseline))) - np.log(untrained.max() / untrained.min()))
+    if not yardstick.exceeded:
+        sentence = f"In the statistics of their layers the two networks differ no more than {beside} do ({measured})."
+        return Finding(sentence=sentence, importance=0.3, estimates=names, beyond_control=False)
+    sentence = (
+        f"In the statistics of their layers the two networks differ most in {role}: {label} "
+        f"{pair[0].values[statistic]:.3g} (meta) and {pair[1].values[statistic]:.3g} (baseline). That is beyond all "
+        f"{beside} ({measured}), which one more such pair would be once in {round(1 / yardstick.chance)} times"
+    )
+    if "untrained" in yardstick.source:
+        sentence += "; whether it is more than two seeds of one condition differ needs further seeds"
+    return Finding(sentence=sentence + ".", importance=0.35, estimates=names, beyond_control=True)
 
 
 def _dead_finding(facts: WeightFacts) -> Finding | None:
@@ -128,10 +125,6 @@ def _dead_finding(facts: WeightFacts) -> Finding | None:
     )
     names = tuple(f"{layer.role}.dead.{layer.network}" for layer in dead)
     return Finding(sentence=sentence, importance=0.6, estimates=names)
-
-
-def _rank(layer: LayerWeights) -> float:
-    return layer.values["stable_rank"]
 
 
 def _plain(value: float) -> str:

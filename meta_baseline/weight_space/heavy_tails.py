@@ -15,6 +15,7 @@ from scipy.special import log_ndtr
 
 FEWEST_TAIL_VALUES = 50
 LARGEST_DISTANCE = 0.05
+_AT_A_TIME = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +99,15 @@ def _scan_thresholds(values: Float[np.ndarray, " N"]) -> tuple[Float[np.ndarray,
     sums = np.cumsum(logs[::-1])[::-1] - counts * logs
     with np.errstate(divide="ignore"):
         exponents = 1 + counts / sums
+    exponents = np.where(sums > 0, exponents, np.inf)
     distances = np.full(num - 1, np.inf)
-    for start in range(num - 1):
-        if np.isfinite(exponents[start]):
-            law = 1 - np.exp(-(exponents[start] - 1) * (logs[start:] - logs[start]))
-            steps = np.arange(counts[start]) / counts[start]
-            distances[start] = np.abs(law - steps).max()
+    places = np.arange(num)
+    for start in range(0, num - 1, _AT_A_TIME):
+        block = places[start : min(start + _AT_A_TIME, num - 1), None]
+        law = -np.expm1((1 - exponents[block]) * np.maximum(logs - logs[block], 0.0))
+        gaps = np.abs(law - (places - block) / counts[block])
+        gaps[places < block] = 0.0
+        distances[block[:, 0]] = np.where(np.isfinite(exponents[block[:, 0]]), gaps.max(axis=1), np.inf)
     return exponents[:-1], distances
 
 

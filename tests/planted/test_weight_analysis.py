@@ -60,7 +60,7 @@ def test_a_low_rank_layer_is_found(baseline):
     network.conv4.weight.data = (u * s @ v).view_as(network.conv4.weight)
     result = compare_weight_spaces(network, baseline)
     assert values(result, "stable_rank")["conv4"] < 4 < 30 < values(result, "stable_rank", "baseline")["conv4"]
-    assert any("differ most in conv4: stable rank" in finding.sentence for finding in result.findings)
+    assert any("differ most in conv4: " in finding.sentence for finding in result.findings)
 
 
 def test_dead_filters_are_found_by_weight_and_by_gain(baseline):

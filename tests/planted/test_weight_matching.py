@@ -26,14 +26,19 @@ def test_a_planted_order_of_units_is_recovered_exactly(head, noise):
     assert found.similarity_after > found.similarity_before + 0.5
 
 
-@pytest.mark.parametrize("head", ["meta", "baseline"])
-def test_all_nine_permutable_layers_of_conv6_are_recovered_exactly(head):
+@pytest.mark.parametrize(("head", "noise"), [("meta", 0.0), ("meta", 0.5), ("baseline", 0.5)])
+def test_all_nine_permutable_layers_of_conv6_are_recovered_exactly(head, noise):
     network = make_network(3, name="conv6", head=head)
     shuffled, orders = shuffle_units(network, seed=4)
-    found = match_weights(network, add_noise(shuffled, 0.3))
+    found = match_weights(network, add_noise(shuffled, noise))
     assert len(found.permutations) == 9
     for role, permutation in found.permutations.items():
         np.testing.assert_array_equal(permutation, np.argsort(orders[role]))
+    if noise == 0.0:
+        images = random_images(network, num=1)
+        with torch.inference_mode():
+            before, after = network(images), apply_permutation(shuffled, found.permutations)(images)
+        assert (before - after).abs().max() < 1e-5 * max(1.0, float(before.abs().max()))
 
 
 @pytest.mark.parametrize(("name", "head"), [("stack4", "meta"), ("conv2", "baseline"), ("conv2", "meta")])
