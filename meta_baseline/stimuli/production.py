@@ -85,7 +85,7 @@ def start_production(export: Export, output_dir: Path, key: str) -> Production:
 
 
 def produce(productions: Sequence[Production], *, workers: int) -> Iterator[Production | None]:
-    """Make what is missing, one export after the other; yields once per image, and each production as it is whole.
+    """Make what is missing, one export after the other; yields once per image, with the production once it is whole.
 
     A production comes when all its chunks are there and its output is assembled: ready to be moved into place.
     """
@@ -99,8 +99,10 @@ def produce(productions: Sequence[Production], *, workers: int) -> Iterator[Prod
     made = run_in_order(_make_chunk, jobs, workers=workers, tasks=tasks)
     try:
         for one, ranges in zip(productions, chunks):
-            for _ in one.missing:
-                for _ in range(next(made) * one.export.images_per_item):
+            for to_come in reversed(range(len(one.missing))):
+                num_images = next(made) * one.export.images_per_item
+                # The last image comes with the production, so that as much is counted as was announced.
+                for _ in range(num_images if to_come else num_images - 1):
                     yield None
             one.partial.check_room()
             one.export.assemble((one.partial.read(number) for number in range(len(ranges))), one.partial.output)

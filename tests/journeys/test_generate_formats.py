@@ -15,7 +15,10 @@ from meta_baseline.console import CommandParser, run_guarded
 from meta_baseline.datasets import read_stimuli
 from meta_baseline.datasets.measured import measure_latents
 from meta_baseline.stimuli import generate_dataset, generate_image, get_task
+from meta_baseline.stimuli.arrays_file import ArraysFile
 from meta_baseline.stimuli.png import encode_png
+from meta_baseline.stimuli.production import produce, start_production
+from meta_baseline.stimuli.stimulus_set import StimulusSet
 
 
 def run(*arguments: str | int | Path) -> int:
@@ -158,3 +161,22 @@ def test_what_is_written_is_read_back_with_its_latents(tmp_path: Path, form: str
         latents = measure_latents(source.read([int(positions[number])])[0])
         assert latents["distance"] == pytest.approx(stimuli.latents["distance"][number])
         assert stimuli.labels[number] == stimuli.latents["same"][number]
+
+
+@pytest.mark.parametrize("num_images", [4, 256, 258, 600])
+def test_as_many_images_are_counted_as_were_announced(tmp_path: Path, num_images: int):
+    sets = [StimulusSet(task=task) for task in ("open", "lines")]
+    started = [
+        start_production(
+            ArraysFile(
+                stimuli=one,
+                num_images=num_images,
+            ),
+            tmp_path,
+            "key",
+        )
+        for one in sets
+    ]
+    counted = list(produce(started, workers=1))
+    assert len(counted) == sum(one.num_missing for one in started) == 2 * num_images
+    assert [one for one in counted if one is not None] == started
