@@ -24,6 +24,7 @@ POOL_SIZE = 128
 MAX_VERTICES = 12_000
 
 _NUM_SLOTS = 8
+_WITHOUT_WRAPPERS: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 DESK = np.dtype(
     [
@@ -73,7 +74,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
     choose_implementation.__signature__ = inspect.signature(function)  # pyright: ignore[reportFunctionMemberAccess]
-    overload(function, jit_options={"no_cpython_wrapper": True, "no_cfunc_wrapper": True})(choose_implementation)
+    overload(function, jit_options=_WITHOUT_WRAPPERS)(choose_implementation)
     return function
 
 
