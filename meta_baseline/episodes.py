@@ -25,11 +25,13 @@ class EpisodeShape:
         tasks_per_step: episodes whose meta-gradients are averaged into one step.
         support_sizes: images of an episode to adapt to; with several sizes, episodes take turns. Even: half "same".
         query_size: images of an episode to be judged on; even, half of them "same".
+        uneven_queries: two thirds of them "same", as in the published episodes; a fault, kept to be reproduced.
     """
 
     tasks_per_step: int = 4
     support_sizes: tuple[int, ...] = (8,)
     query_size: int = 8
+    uneven_queries: bool = False
 
     def __post_init__(self) -> None:
         if self.tasks_per_step < 1:
@@ -45,11 +47,19 @@ class EpisodeShape:
                     f"A {name} set of {count} images cannot be half same, half different. "
                     f"Use an even {option} of 2 or more."
                 )
+        if self.uneven_queries and self.query_size % 3:
+            raise UsageError(f"Two thirds of {self.query_size} queries is no number. Use a --query-size of 6 or 12.")
+
+    @property
+    def query_counts(self) -> tuple[int, int]:
+        """Queries of an episode that are "different" and "same"."""
+        same = 2 * self.query_size // 3 if self.uneven_queries else self.query_size // 2
+        return self.query_size - same, same
 
     @property
     def images_per_cycle(self) -> int:
-        """Images of one task's episodes until every support size has come up once."""
-        return sum(size + self.query_size for size in self.support_sizes)
+        """Images of one task, half of them "same", for episodes in which every support size comes up once."""
+        return sum(size + 2 * max(self.query_counts) for size in self.support_sizes)
 
     def images_per_round(self, num_tasks: int) -> int:
         """The fewest images that come out even: whole cycles of every task in whole meta-steps."""
@@ -97,21 +107,40 @@ def plan_episodes(
         for task in tasks
     }
     sizes = _deal_sizes(rows, shape, rng)
-    decks = {task: _cut_deck(task, parts, sizes, shape.query_size) for task, parts in rows.items()}
+    decks = {task: _cut_deck(task, parts, sizes, shape.query_counts) for task, parts in rows.items()}
     dealt = [decks[int(task)][number] for number in range(len(sizes)) for task in rng.permutation(tasks)]
     for episode in dealt:
-        check_episode(episode, labels, task_ids)
+        check_episode(episode, labels, task_ids, query_counts=shape.query_counts)
     size = shape.tasks_per_step
     return [tuple(dealt[start : start + size]) for start in range(0, len(dealt) - size + 1, size)]
 
 
-def check_episode(episode: Episode, labels: Int64[ndarray, " N"], task_ids: Int64[ndarray, " N"]) -> None:
-    """Assert that an episode is of one task, that support and query are disjoint, and that both are balanced."""
+def merge_episodes(episodes: tuple[Episode, ...]) -> Episode:
+    """All supports as one, all queries as one, of no task: the published inner loop, a fault kept to be reproduced."""
+    return Episode(
+        task=-1,
+        support=np.concatenate([episode.support for episode in episodes]),
+        query=np.concatenate([episode.query for episode in episodes]),
+    )
+
+
+def check_episode(
+    episode: Episode,
+    labels: Int64[ndarray, " N"],
+    task_ids: Int64[ndarray, " N"],
+    *,
+    query_counts: tuple[int, int] | None = None,
+) -> None:
+    """Assert that an episode is of one task, that support and query are disjoint, and that both are balanced.
+
+    ``query_counts``, "different" and "same", are what is asserted of the query set where they are given.
+    """
     rows = np.concatenate([episode.support, episode.query])
     assert (task_ids[rows] == episode.task).all(), "an episode mixes tasks"
     assert len(set(rows.tolist())) == len(rows), "an image is in an episode twice"
-    for part in (episode.support, episode.query):
-        assert 2 * int(labels[part].sum()) == len(part), "an episode is not balanced"
+    different, same = query_counts or (len(episode.query) // 2, len(episode.query) // 2)
+    assert 2 * int(labels[episode.support].sum()) == len(episode.support), "an episode is not balanced"
+    assert int(labels[episode.query].sum()) == same == len(episode.query) - different, "an episode is not balanced"
 
 
 def split_support_query(
@@ -146,18 +175,21 @@ def _deal_sizes(
     return [int(size) for _ in range(found // needed) for size in rng.permutation(shape.support_sizes)]
 
 
-def _cut_deck(task: int, rows: list[Int64[ndarray, " N"]], sizes: list[int], query_size: int) -> list[Episode]:
+def _cut_deck(
+    task: int, rows: list[Int64[ndarray, " N"]], sizes: list[int], query_counts: tuple[int, int]
+) -> list[Episode]:
     """One task's episodes in the order in which they are dealt; rows are used up from the last one on."""
     deck: list[Episode] = []
-    start = 0
+    starts = [0, 0]
     for size in reversed(sizes):
-        support, stop = start + size // 2, start + (size + query_size) // 2
+        middles = [start + size // 2 for start in starts]
+        stops = [middle + count for middle, count in zip(middles, query_counts)]
         deck.append(
             Episode(
                 task=task,
-                support=np.concatenate([part[start:support] for part in rows]),
-                query=np.concatenate([part[support:stop] for part in rows]),
+                support=np.concatenate([part[a:b] for part, a, b in zip(rows, starts, middles)]),
+                query=np.concatenate([part[a:b] for part, a, b in zip(rows, middles, stops)]),
             )
         )
-        start = stop
+        starts = stops
     return deck[::-1]

@@ -159,14 +159,19 @@ def _settle(options: argparse.Namespace, begun: dict[str, Any] | None) -> dict[s
         OutputFolderError: an option differs from the run that goes on.
     """
     from meta_baseline.training.agreement import find_difference
-    from meta_baseline.training.recipes import demo, encode_recipe
+    from meta_baseline.training.recipes import RECIPES, encode_recipe
 
     if begun is None:
-        if options.algorithm is None:
+        if options.algorithm is None and options.recipe is None:
             raise UsageError(f"No algorithm. Choose one with --algorithm: {', '.join(ALGORITHMS)}.")
+        base = RECIPES[options.recipe or "demo"](options.seed or 0)
+        if options.algorithm is not None:
+            base = base.as_arm(options.algorithm, twin=options.twin)
         device = resolve_device(options.device or "cpu", explicit=options.device_explicit)
         threads = _check_threads(1 if options.threads is None else options.threads)
-        return {"recipe": parse_recipe(options, demo(), device), "device": device, "threads": threads}
+        return {"recipe": parse_recipe(options, base, device), "device": device, "threads": threads}
+    if options.recipe is not None:
+        raise UsageError("A run that goes on has its recipe. Leave --recipe out.")
     recorded = begun["recipe"]
     device = resolve_device(options.device or begun["device"], explicit=True)
     threads = _check_threads(begun["threads"] if options.threads is None else options.threads)

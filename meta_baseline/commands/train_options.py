@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 ALGORITHMS = ("baseline", "matched", "maml", "fomaml", "anil", "reptile", "protonet")
 ARCHITECTURES = ("conv2", "conv4", "conv6", "stack4", "stack5")
 NORMS = ("batch", "frozen", "per-step", "group")
+RECIPES = (
+    "demo",
+    "demo_32px",
+    "laptop",
+    "paper_table1",
+    "paper_table1_published",
+    "paper_leave_one_out",
+    "paper_leave_one_out_published",
+)
 
 _FIELDS = {
     "algorithm": "algorithm",
@@ -53,6 +62,9 @@ class _ExplicitDevice(argparse.Action):
 def add_recipe_options(parser: argparse.ArgumentParser, *, with_seed: bool = True) -> None:
     """Options that replace single fields of a recipe; every one is None unless given."""
     what = parser.add_argument_group("what is trained")
+    what.add_argument("--recipe", choices=RECIPES, metavar="NAME",
+                      help=f"full configuration that the options below change: {', '.join(RECIPES)} "
+                           "(default: demo)")  # fmt: skip
     what.add_argument("--arch", choices=ARCHITECTURES, metavar="ARCH",
                       help="conv2, conv4, conv6, stack4 or stack5 (default: stack5)")  # fmt: skip
     what.add_argument("--head", choices=("meta", "baseline"),

@@ -72,11 +72,12 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train what is not there yet, test all of it, and say what was found."""
     from meta_baseline.training.arms_outcome import ArmsTest
-    from meta_baseline.training.recipes import demo
+    from meta_baseline.training.recipes import RECIPES
 
     device = resolve_device(options.device or "cpu", explicit=options.device_explicit)
-    options.seed, options.algorithm = options.seeds[0], options.algorithm or "fomaml"
-    recipe = parse_recipe(options, demo(), device)
+    base = RECIPES[options.recipe or "demo"](options.seeds[0])
+    options.algorithm = options.algorithm or (base.algorithm if base.algorithm in _ALGORITHMS else "fomaml")
+    recipe = parse_recipe(options, base.as_arm(options.algorithm), device)
     if options.num_queries < 20 or options.num_queries % 2:
         raise UsageError(f"Cannot ask about {options.num_queries} images. Use an even --num-queries of 20 or more.")
     if options.processes is not None and options.processes < 1:

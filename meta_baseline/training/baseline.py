@@ -21,7 +21,7 @@ class BaselineLearner:
         self._images = images
         self._precision: Precision = recipe.precision
         self._plan = plan_batches(len(images.pool.labels), recipe.batch_size, recipe.rng("order"))
-        self._loss = classification_loss(network.decision_rule)
+        self._loss = classification_loss(recipe.trained_rule(network))
 
     @property
     def num_steps(self) -> int:

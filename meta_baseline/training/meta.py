@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from meta_baseline.episodes import Episode, plan_episodes
+from meta_baseline.episodes import Episode, merge_episodes, plan_episodes
 from meta_baseline.inner_loop import (
     Buffers,
     InnerLoop,
@@ -61,7 +61,9 @@ class MetaLearner:
         self._recipe = recipe
         pool = images.pool
         self._plan = plan_episodes(pool.labels, pool.task_ids, recipe.episodes, recipe.rng("order"))
-        self._loss = classification_loss(network.decision_rule)
+        if "merged-episodes" in recipe.faults:
+            self._plan = [(merge_episodes(step),) for step in self._plan]
+        self._loss = classification_loss(recipe.trained_rule(network))
         learns_rates = recipe.learn_inner_rates and recipe.algorithm != "matched"
         self.learnt = LearntAdaptation.start(
             network,

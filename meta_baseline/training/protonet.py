@@ -40,7 +40,7 @@ class ProtoNetLearner:
         self._recipe = recipe
         pool = images.pool
         self._plan = plan_episodes(pool.labels, pool.task_ids, recipe.episodes, recipe.rng("order"))
-        self._loss = classification_loss(network.decision_rule)
+        self._loss = classification_loss(recipe.trained_rule(network))
 
     @property
     def episodes(self) -> tuple[Episode, ...]:

@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import nn
 
 from meta_baseline.episodes import EpisodeShape
 from meta_baseline.errors import UsageError
 from meta_baseline.inner_loop import InnerLoop, Precision
-from meta_baseline.models import Architecture, ConvNet, Head, architecture_of, build_network
+from meta_baseline.models import Architecture, ConvNet, DecisionRule, Head, architecture_of, build_network
 from meta_baseline.training.optimiser import OptimiserName
 
 Algorithm = Literal["baseline", "matched", "maml", "fomaml", "anil", "reptile", "protonet"]
@@ -28,6 +29,12 @@ ARMS: dict[str, Algorithm] = {"meta": "fomaml", "baseline": "baseline"}
 
 NormMode = Literal["batch", "frozen", "per-step", "group"]
 NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
+
+Fault = Literal["merged-episodes", "uneven-queries", "one-logit-loss", "fan-out-initialisation", "unmatched-arms"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+"""Of the published pair, to be reproduced one by one: the episodes of a step adapted to as one; two "same" queries for
+each "different" one; loss on logit 1 alone where both logits decide; an initialisation that starts at logits of large
+sd; a baseline with another head and dropout than the meta-learned network."""
 
 TRAINED_TASKS = ("regular", "irregular", "open", "wider_line", "random_color", "scrambled", "lines", "original")
 HELD_OUT_TASKS = ("filled", "arrows")
@@ -50,7 +57,8 @@ class Recipe:
             "matched" is ``twin`` with an inner learning rate of 0, and otherwise the same computation.
         twin: what "matched" is the control of.
         architecture, head, image_size: the network, the same for all arms. Whatever the member's published form, it
-            reads one grey channel (the tasks have no use for colour) and answers by one logit, which is then trained.
+            reads one grey channel: the tasks have no use for colour.
+        num_logits: 1, which is then the one that is trained and decides, or 2 as published.
         norm: "batch" normalises by the batch or set (and see ``frozen_statistics_fraction``); "frozen" by running
             statistics that are taken from the untrained network and never move; "per-step" is "batch" with running
             statistics of their own for each number of inner steps (MAML++: Antoniou et al. 2019, arXiv:1810.09502,
@@ -78,6 +86,7 @@ class Recipe:
         augmentation: turn and mirror every image by a random symmetry of the square, the same in all arms.
         precision: of forward passes; see ``inner_loop.Precision``.
         snapshots: numbers of images after which a checkpoint is kept, besides the first and the last.
+        faults: of the published pair, on purpose; see ``FAULTS``.
     """
 
     algorithm: Algorithm = "baseline"
@@ -85,6 +94,7 @@ class Recipe:
     architecture: str = "stack5"
     head: Head = "meta"
     image_size: int = 64
+    num_logits: int = 1
     norm: NormMode = "batch"
     dropout: float = 0.0
     tasks: tuple[str, ...] = TRAINED_TASKS
@@ -108,6 +118,7 @@ class Recipe:
     augmentation: bool = True
     precision: Precision = "fp32"
     snapshots: tuple[int, ...] = SNAPSHOTS
+    faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         for what, value, choices in (
@@ -118,6 +129,12 @@ class Recipe:
         ):
             if value not in choices:
                 raise UsageError(f"No {what} {value!r}. Choose one of: {', '.join(choices)}.")
+        if unknown := [fault for fault in self.faults if fault not in FAULTS]:
+            raise UsageError(f"No fault {unknown[0]!r}. Choose from: {', '.join(FAULTS)}.")
+        if self.num_logits not in (1, 2) or ("one-logit-loss" in self.faults and self.num_logits != 2):
+            raise UsageError(f"Cannot train {self.num_logits} logits. Use 1, or 2 as published.")
+        if self.episodes.uneven_queries != ("uneven-queries" in self.faults):
+            raise UsageError("Queries are uneven exactly where the faults say so. Name 'uneven-queries' there.")
         if not self.tasks:
             raise UsageError("No task to train on. Name at least one with --tasks.")
         if both := sorted(set(self.tasks) & set(self.held_out)):
@@ -169,9 +186,12 @@ class Recipe:
         """The same run by another algorithm; inner steps are raised to the two that Reptile needs."""
         acting = (twin or self.twin) if algorithm == "matched" else algorithm
         steps = max(self.inner_loop.num_steps, 2 if acting == "reptile" else 0)
-        return replace(
+        arm = replace(
             self, algorithm=algorithm, twin=twin or self.twin, inner_loop=replace(self.inner_loop, num_steps=steps)
         )
+        if algorithm == "baseline" and "unmatched-arms" in self.faults:
+            arm = replace(arm, head="baseline", dropout=0.3)
+        return arm
 
     def build_architecture(self) -> Architecture:
         """The architecture of all arms."""
@@ -180,15 +200,26 @@ class Recipe:
             head=self.head,
             image_size=self.image_size,
             in_channels=1,
-            num_logits=1,
+            num_logits=self.num_logits,
             norm="group" if self.norm == "group" else "batch",
             fc_dropout=self.dropout,
-            spatial_dropout=0.0,
+            spatial_dropout=0.1 if self.algorithm == "baseline" and "unmatched-arms" in self.faults else 0.0,
         )
 
     def build_initial_network(self) -> ConvNet:
         """The network at step 0; the same for every algorithm."""
-        return build_network(self.build_architecture(), torch.Generator().manual_seed(self.seed))
+        generator = torch.Generator().manual_seed(self.seed)
+        rule: DecisionRule | None = "argmax" if "one-logit-loss" in self.faults else None
+        network = build_network(self.build_architecture(), generator, decision_rule=rule)
+        if "fan-out-initialisation" in self.faults:
+            for module in network.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        return network
+
+    def trained_rule(self, network: ConvNet) -> DecisionRule:
+        """The decision whose cross-entropy is the loss: that by which the network is judged, but for one fault."""
+        return "logit" if "one-logit-loss" in self.faults else network.decision_rule
 
     def rng(self, stream: Stream) -> np.random.Generator:
         """An independent random generator for one purpose; the same for every algorithm."""
@@ -202,7 +233,7 @@ def encode_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def decode_recipe(values: dict[str, Any]) -> Recipe:
     """The recipe that ``encode_recipe`` wrote."""
-    listed = {name: tuple(values[name]) for name in ("tasks", "held_out", "snapshots")}
+    listed = {name: tuple(values[name]) for name in ("tasks", "held_out", "snapshots", "faults")}
     episodes = {**values["episodes"], "support_sizes": tuple(values["episodes"]["support_sizes"])}
     nested = {"episodes": EpisodeShape(**episodes), "inner_loop": InnerLoop(**values["inner_loop"])}
     return replace(Recipe(), **{**values, **listed, **nested})

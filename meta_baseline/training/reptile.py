@@ -52,7 +52,7 @@ class ReptileLearner:
         self._recipe = recipe
         pool = images.pool
         self._plan = plan_episodes(pool.labels, pool.task_ids, recipe.episodes, recipe.rng("order"))
-        self._loss = classification_loss(network.decision_rule)
+        self._loss = classification_loss(recipe.trained_rule(network))
         self.learnt = LearntAdaptation.start(
             network, num_steps=recipe.inner_loop.num_steps, per_step=recipe.norm == "per-step"
         )

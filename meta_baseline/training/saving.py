@@ -84,6 +84,8 @@ def save_network(path: Path, network: ConvNet, learnt: LearntAdaptation, recipe:
         "versions": (f"meta_baseline {__version__}", f"torch {torch.__version__}", f"numpy {np.__version__}",
                      f"python {platform.python_version()}"),
     }  # fmt: skip
+    if recipe.faults:
+        training["faults"] = recipe.faults
     if recipe.algorithm == "matched":
         training["twin"] = recipe.twin
     if recipe.algorithm != "baseline":
@@ -97,6 +99,9 @@ def save_network(path: Path, network: ConvNet, learnt: LearntAdaptation, recipe:
             "first_order": inner_loop.first_order,
             "adapted": inner_loop.adapted,
         }
+        for name in ("learn_inner_rates", "multi_step_fraction", "first_order_fraction"):
+            if value := getattr(recipe, name):
+                training[name] = value
     write_checkpoint(path, network, training=training)
     write_adaptation(path, learnt)
 
