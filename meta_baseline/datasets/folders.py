@@ -28,16 +28,20 @@ from meta_baseline.results import Check
 
 _CLASS_FOLDER = re.compile(r"(?:cat|class)_(\d{1,3})", re.ASCII)
 _WORDS = {"same": 1, "different": 0}
+_BY_FILE = "the names of files (sample_1_<index> is class 1)"
+_BY_FOLDER = "the names of folders (class_1 is class 1)"
+_BY_WORD = "the names of folders (same is class 1, different is class 0)"
 _SAMPLE = re.compile(r"sample_(\d{1,3})_(\d{1,12})\.png", re.ASCII)
 _NUMBERED = re.compile(r"img_(\d{1,12})\.png", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """One image: where it is, its class, and its number in the data set."""
+    """One image: where it is, its class and what said so, and its number in the data set."""
 
     path: Path
     label: int
+    said_by: str
     number: int
 
 
@@ -71,7 +75,7 @@ def open_folder(image_set: FoundSet, root: Path, split: str | None) -> OpenedSet
         place=image_set.folder,
         split=chosen,
         splits=splits,
-        labels_from=_describe_labels(listed),
+        labels_from=" and ".join(sorted({file.said_by for file in listed})),
         checks=_list_checks(walk, contradicting[chosen], image_set.stamp),
     )
 
@@ -105,7 +109,7 @@ def _number_files(walk: Walk, folder: Path, label: int) -> Iterator[ImageFile]:
     number = 0
     for path, is_folder in walk.entries(folder):
         if not is_folder and path.suffix.lower() == ".png" and not path.name.startswith("."):
-            yield ImageFile(path=path, label=label, number=number)
+            yield ImageFile(path=path, label=label, said_by=_BY_WORD, number=number)
             number += 1
 
 
@@ -115,23 +119,9 @@ def _read_name(path: Path, folder_label: int | None, contradicting: list[Path]) 
         if folder_label is not None and folder_label != label:
             contradicting.append(path)
         else:
-            yield ImageFile(path=path, label=label, number=int(match[2]))
+            yield ImageFile(path=path, label=label, said_by=_BY_FILE, number=int(match[2]))
     elif folder_label is not None and (match := _NUMBERED.fullmatch(path.name)):
-        yield ImageFile(path=path, label=folder_label, number=int(match[1]))
-
-
-def _describe_labels(files: Sequence[ImageFile]) -> str:
-    """Where the classes of these files were found."""
-    ways = {
-        "the names of files (sample_1_<index> is class 1)": any(_SAMPLE.fullmatch(file.path.name) for file in files),
-        "the names of folders (class_1 is class 1)": any(_NUMBERED.fullmatch(file.path.name) for file in files),
-        "the names of folders (same is class 1, different is class 0)": any(_has_word(file) for file in files),
-    }
-    return " and ".join(way for way, is_used in ways.items() if is_used)
-
-
-def _has_word(file: ImageFile) -> bool:
-    return file.path.parent.name.lower() in _WORDS
+        yield ImageFile(path=path, label=folder_label, said_by=_BY_FOLDER, number=int(match[1]))
 
 
 def _list_checks(walk: Walk, contradicting: Sequence[Path], stamp: str) -> tuple[Check, ...]:

@@ -121,4 +121,4 @@ def _to_rgb(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
         with_alpha = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(paper, with_alpha)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

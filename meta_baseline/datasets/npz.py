@@ -45,14 +45,14 @@ _DAMAGE = (
 
 
 class NpzImages:
-    """Images of one archive by position."""
+    """Images of one archive by position; those on disk are mapped for one request at a time, so that none stay."""
 
     decodes = False
 
     def __init__(self, path: Path, images: Shaped[ndarray, "N H W ..."]) -> None:
         self._path = path
         self._length = len(images)
-        self._images: ndarray | None = images
+        self._images = None if isinstance(images, np.memmap) else images
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_images": None}
@@ -62,10 +62,8 @@ class NpzImages:
 
     def read(self, positions: Sequence[int]) -> list[Pixels | UnreadableImage]:
         """Copy these images out of the array."""
-        if self._images is None:
-            with zipfile.ZipFile(self._path) as archive:
-                self._images = _read_array(archive, self._path, "images")
-        return [as_rgb(np.array(self._images[position])) for position in positions]
+        images = self._open()
+        return [as_rgb(np.array(images[position])) for position in positions]
 
     def look(self, positions: Sequence[int]) -> list[tuple[Pixels | UnreadableImage, str]]:
         """The same; nothing was changed that the check of the whole set does not say."""
@@ -74,6 +72,20 @@ class NpzImages:
     def locate(self, position: int) -> Path:
         """The archive."""
         return self._path
+
+    def _open(self) -> Shaped[ndarray, "N H W ..."]:
+        if self._images is not None:
+            return self._images
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                images = _read_array(archive, self._path, "images")
+                _check_images(images)
+        except _DAMAGE as error:
+            raise StimulusError(f"{self._path} cannot be read any more. Copy or write the file again.") from error
+        if len(images) != self._length:
+            raise StimulusError(f"{self._path} changed while it was read. Run again.")
+        self._images = None if isinstance(images, np.memmap) else images
+        return images
 
     def name(self, position: int) -> str:
         """The archive's name and the position."""
