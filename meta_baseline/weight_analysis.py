@@ -6,7 +6,7 @@ every number stands beside that of untrained networks. One pair of checkpoints i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,14 @@ from meta_baseline.weight_space.relations import (
     relate_networks,
 )
 from meta_baseline.weight_space.running_statistics import list_running_statistics
+from meta_baseline.weight_space.trajectories import NetworkPoint, project_networks
 from meta_baseline.weight_space.yardstick import judge_pair, pair_seeds, split_pairs
 
 __all__ = ["WeightSpaceResult", "compare_weight_spaces", "load_models"]
 
 NUM_TEST_INPUTS = 4
+
+Checkpoints = Sequence[tuple[int, nn.Module]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ def compare_weight_spaces(
     baseline_initial: nn.Module | None = None,
     meta_seeds: Sequence[nn.Module] = (),
     baseline_seeds: Sequence[nn.Module] = (),
+    meta_checkpoints: Checkpoints = (),
+    baseline_checkpoints: Checkpoints = (),
     rng: np.random.Generator | None = None,
 ) -> WeightSpaceResult:
     """Statistics, matching, joint projection and displacement of the parameters of two networks.
@@ -78,6 +83,7 @@ def compare_weight_spaces(
         meta_initial, baseline_initial: each network's own step 0, where it is known.
         meta_seeds, baseline_seeds: further networks of each condition, by the same recipe from other seeds; they make
             the right yardstick, the difference of two seeds.
+        meta_checkpoints, baseline_checkpoints: images seen and network, for checkpoints on the way, in order.
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
 
     Raises:
@@ -100,7 +106,7 @@ def compare_weight_spaces(
     for first, second in split_pairs(untrained) if roles else ():
         control, aligned_untrained = relate_networks(first, second, roles)
         if not controls:
-            projections = project_layers(meta_model, aligned, first, aligned_untrained, roles)
+            projections = project_layers(meta_model, aligned, first, aligned_untrained, roles, rng)
         controls.append(control)
     scattered = shuffle_weights(meta_model, rng), shuffle_weights(baseline_model, rng)
     seed_pairs = (*pair_seeds(meta_model, meta_seeds), *pair_seeds(baseline_model, baseline_seeds))
@@ -136,6 +142,8 @@ def compare_weight_spaces(
         source="pairs of seeds of one condition" if seed_pairs else "pairs of untrained networks",
     )
     shared = share_parameters(meta_initial, baseline_initial, roles)
+    # Networks with one step 0 still share its order of units: matching their ends would tear their start in two.
+    permutations = {} if relation is None or shared else relation.alignment.permutations
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
@@ -149,6 +157,14 @@ def compare_weight_spaces(
         seed_relations=tuple(relate_networks(one, other, roles)[0] for one, other in seed_pairs if roles),
         yardstick=yardstick,
         projections=projections,
+        network_projection=project_networks(
+            [
+                *_trace("meta", meta_model, meta_initial, meta_checkpoints, {}),
+                *_trace("baseline", baseline_model, baseline_initial, baseline_checkpoints, permutations),
+                *(NetworkPoint(network="untrained", num_images=0, model=model) for model in untrained[:3]),
+            ],
+            roles,
+        ),
         displacements=tuple(displacements),
         displacement_cosines=(
             displacement_cosines((meta_model, baseline_model), meta_initial, roles)
@@ -169,6 +185,21 @@ def compare_weight_spaces(
     if output_dir is not None:
         save_result(result, output_dir)
     return result
+
+
+def _trace(
+    network: str,
+    model: nn.Module,
+    initial: nn.Module | None,
+    checkpoints: Checkpoints,
+    permutations: Mapping[str, np.ndarray],
+) -> list[NetworkPoint]:
+    """One network from step 0 to its end, everything in the order of units that was matched at the end."""
+    way = [*([] if initial is None else [(0, initial)]), *checkpoints, (-1, model)]
+    return [
+        NetworkPoint(network=network, num_images=count, model=apply_permutation(one, permutations))
+        for count, one in way
+    ]
 
 
 def _logit_change(

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from meta_baseline.figures.style import ACCENT, COLOURS, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.figures import weight_paths, weight_spectra
+from meta_baseline.figures.style import ACCENT, COLOURS, CONTROL, INK, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.figures.weight_parts import (
+    NETWORKS,
+    add_control_label,
+    add_legend,
+    add_network_labels,
+    count_columns,
+    draw_controls,
+    draw_dots,
+    draw_seeds,
+    format_percent,
+    list_networks,
+    make_panels,
+    mark_roles,
+    pick_evenly,
+    sort_roles,
+)
 from meta_baseline.weight_analysis import WeightSpaceResult
 from meta_baseline.weight_space.facts import LayerWeights
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection
 
-T = TypeVar("T")
-
-NETWORKS = ("meta", "baseline")
 MANY_POINTS = 200
 
 StatisticOf = Callable[[LayerWeights, dict[str, float]], float]
@@ -28,25 +40,25 @@ StatisticOf = Callable[[LayerWeights, dict[str, float]], float]
 @styled
 def draw_joint_projection(result: WeightSpaceResult) -> Figure | None:
     """The units of both networks, matched, on the first two principal components of both together."""
-    chosen = _evenly(result.projections, most=6)
+    chosen = pick_evenly(result.projections, most=6)
     if not chosen:
         return None
-    figure, axes = _panels(len(chosen), height=2.45)
+    figure, axes = make_panels(len(chosen), height=2.45)
     for ax, layer in zip(axes, chosen):
         _draw_projection(ax, layer)
     for name, label in (("meta", "meta"), ("baseline", "baseline, matched"), ("untrained", "untrained")):
         axes[0].plot([], [], "o", color=COLOURS[name], markersize=5, label=label)
-    _legend(figure, axes[0])
+    add_legend(figure, axes[0])
     return figure
 
 
 @styled
 def draw_distributions(result: WeightSpaceResult) -> Figure | None:
     """Share of weights above each magnitude, by layer, with the range of untrained networks as a band."""
-    roles = _evenly(_roles(layer.role for layer in result.layers), most=12)
+    roles = pick_evenly(sort_roles(layer.role for layer in result.layers), most=12)
     if not roles:
         return None
-    figure, axes = _panels(len(roles), height=1.8)
+    figure, axes = make_panels(len(roles), height=1.8)
     edges = result.magnitude_edges
     for ax, role in zip(axes, roles):
         layers = [layer for layer in result.layers if layer.role == role]
@@ -63,41 +75,45 @@ def draw_distributions(result: WeightSpaceResult) -> Figure | None:
         ax.set_xlim(0, min(edges[-1], max(3.0, edges[np.flatnonzero(present > 0)[-1]] + 0.3)))
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.set_title(role)
-    columns = _num_columns(len(roles))
+    columns = count_columns(len(roles))
     for ax in axes[::columns]:
         ax.set_ylabel("share above")
     for ax in axes[-columns:]:
         ax.set_xlabel("|w| / rms")
-    _add_network_labels(axes[0], _networks(result), marker="")
+    add_network_labels(axes[0], list_networks(result), marker="")
     axes[0].fill_between([], [], [], color=UNTRAINED, alpha=0.35, linewidth=0, label="range of untrained networks")
-    _legend(figure, axes[0])
+    add_legend(figure, axes[0])
     return figure
 
 
 @styled
 def draw_layer_statistics(result: WeightSpaceResult) -> Figure | None:
     """One panel per statistic, layers from left to right, both networks over the range of untrained ones."""
-    roles = _roles(layer.role for layer in result.layers)
+    roles = sort_roles(layer.role for layer in result.layers)
     if not roles:
         return None
-    figure, axes = _panels(len(_STATISTIC_PANELS), height=1.75, columns=3)
+    figure, axes = make_panels(len(_STATISTIC_PANELS), height=1.75, columns=3)
     for ax, (title, statistic) in zip(axes, _STATISTIC_PANELS):
         controls: dict[str, list[float]] = {role: [] for role in roles}
         for layer in result.layers:
             controls[layer.role] += _untrained_values(layer, statistic)
-        _draw_controls(ax, list(controls.values()))
+        draw_controls(ax, list(controls.values()))
         for network in NETWORKS:
             own = {x.role: statistic(x, x.values) for x in result.layers if x.network == network}
-            _draw_dots(ax, roles, own, network)
+            draw_dots(ax, roles, own, network)
+            seeds = {x.role: _seed_values(x, statistic) for x in result.layers if x.network == network}
+            draw_seeds(ax, roles, seeds, network)
         ax.set_title(title, fontsize=9.5)
         if title in _FROM_ZERO:
             top = max(_FROM_ZERO[title], ax.get_ylim()[1])
             ax.set_ylim(-0.06 * top, top)
         ax.yaxis.set_major_locator(MaxNLocator(4))
-        _mark_roles(ax, roles, labelled=ax in axes[-3:])
-    _add_network_labels(axes[0], _networks(result))
-    _add_control_label(axes[0], "range of untrained networks")
-    _legend(figure, axes[0])
+        mark_roles(ax, roles, labelled=ax in axes[-3:])
+    add_network_labels(axes[0], list_networks(result))
+    add_control_label(axes[0], "range of untrained networks")
+    if any(layer.seeds for layer in result.layers):
+        axes[0].plot([], [], "o", color=INK, markerfacecolor="none", markersize=3, label="further seeds")
+    add_legend(figure, axes[0])
     return figure
 
 
@@ -107,28 +123,39 @@ def draw_matching(result: WeightSpaceResult) -> Figure | None:
     if result.relation is None:
         return None
     roles = [layer.role for layer in result.relation.layers]
-    figure = new_figure(7.2, 3.0)
+    figure = new_figure(7.2, 3.3)
     left, right = figure.subplots(1, 2)
     layers = result.relation.layers
     twins = {role: [control.by_role(role) for control in result.controls] for role in roles}
-    _draw_controls(left, [[twin.cosine_aligned for twin in twins[role]] for role in roles])
-    _draw_controls(right, [[twin.overlap for twin in twins[role]] for role in roles])
+    draw_controls(left, [[twin.cosine_aligned for twin in twins[role]] for role in roles])
+    draw_controls(right, [[twin.overlap for twin in twins[role]] for role in roles])
     before = [layer.cosine_unaligned for layer in layers]
     left.plot(range(len(roles)), before, "o", color=ACCENT, markerfacecolor="none", markersize=6)
-    _draw_dots(left, roles, {layer.role: layer.cosine_aligned for layer in layers}, "")
-    _draw_dots(right, roles, {layer.role: layer.overlap for layer in layers}, "")
+    draw_dots(left, roles, {layer.role: layer.cosine_aligned for layer in layers}, "")
+    draw_dots(right, roles, {layer.role: layer.overlap for layer in layers}, "")
     left.set_ylim(min(0.0, *before) - 0.05, 1.05)
     right.set_ylim(-0.05, 1.05)
     left.set_title("Weights")
     left.set_ylabel("cosine, meta with baseline")
     right.set_title("Leading subspaces, after matching")
-    right.set_ylabel("mean squared cosine of angles")
+    right.set_ylabel("mean squared cosine")
     left.plot([], [], "o", color=ACCENT, label="meta and baseline, matched")
     left.plot([], [], "o", color=ACCENT, markerfacecolor="none", label="before matching")
-    _add_control_label(left, "untrained pairs, matched the same way")
+    for index, seeds in enumerate(result.seed_relations):
+        for ax, value in ((left, "cosine_aligned"), (right, "overlap")):
+            places = [getattr(seeds.by_role(role), value) for role in roles]
+            ax.plot(np.arange(len(roles)) + 0.25, places, "s", color=INK, markerfacecolor="none", markersize=4)
+        if index == 0:
+            left.plot([], [], "s", color=INK, markerfacecolor="none", markersize=4, label="two seeds of one condition")
+    if result.shuffled is not None:
+        for ax, value in ((left, "cosine_aligned"), (right, "overlap")):
+            places = [getattr(result.shuffled.by_role(role), value) for role in roles]
+            ax.plot(np.arange(len(roles)) - 0.25, places, "x", color=CONTROL, markersize=5)
+        left.plot([], [], "x", color=CONTROL, markersize=5, label="shuffled weights, matched")
+    add_control_label(left, "untrained pairs, matched")
     for ax in (left, right):
-        _mark_roles(ax, roles)
-    _legend(figure, left)
+        mark_roles(ax, roles)
+    add_legend(figure, left, columns=3)
     return figure
 
 
@@ -137,28 +164,28 @@ def draw_displacement(result: WeightSpaceResult) -> Figure | None:
     """How far, and in how many directions, training moved each layer from step 0."""
     if not result.displacements:
         return None
-    roles = _roles(layer.role for layer in result.displacements)
+    roles = sort_roles(layer.role for layer in result.displacements)
     shared = result.displacement_cosines
     figure = new_figure(7.2, 4.6 if shared else 2.7)
     axes = list(figure.subplots(*(2, 2) if shared else (1, 3)).flat)
     for ax, (title, label, value, control) in zip(axes, _DISPLACEMENT_PANELS):
-        _draw_controls(ax, [[control(x) for x in result.displacements if x.role == role] for role in roles])
+        draw_controls(ax, [[control(x) for x in result.displacements if x.role == role] for role in roles])
         for network in NETWORKS:
-            _draw_dots(ax, roles, {x.role: value(x) for x in result.displacements if x.network == network}, network)
+            draw_dots(ax, roles, {x.role: value(x) for x in result.displacements if x.network == network}, network)
         ax.set_title(title)
         ax.set_ylabel(label)
         ax.set_ylim(min(-0.05 * ax.get_ylim()[1], ax.get_ylim()[0]), None)
     if shared:
-        _draw_dots(axes[3], roles, shared, "")
-        _draw_controls(axes[3], [[0.0] if role in shared else [] for role in roles])
+        draw_dots(axes[3], roles, shared, "")
+        draw_controls(axes[3], [[0.0] if role in shared else [] for role in roles])
         axes[3].set_title("Same direction in both?")
         axes[3].set_ylabel("cosine of displacements")
         axes[3].set_ylim(min(-0.25, np.nanmin(list(shared.values())) - 0.05), 1.05)
     for ax in axes:
-        _mark_roles(ax, roles)
-    _add_network_labels(axes[0], [name for name in NETWORKS if any(x.network == name for x in result.displacements)])
+        mark_roles(ax, roles)
+    add_network_labels(axes[0], [name for name in NETWORKS if any(x.network == name for x in result.displacements)])
     axes[0].plot([], [], color=UNTRAINED, linewidth=2, label="unrelated initialisation")
-    _legend(figure, axes[0])
+    add_legend(figure, axes[0])
     return figure
 
 
@@ -178,12 +205,12 @@ def _draw_projection(ax: Axes, layer: LayerProjection) -> None:
             rasterized=many,
         )
     ax.set_title(layer.role)
-    ax.set_xlabel(f"component 1 ({_percent(points.explained[0])})")
-    ax.set_ylabel(f"component 2 ({_percent(points.explained[1])})")
+    ax.set_xlabel(f"component 1 ({format_percent(points.explained[0])})")
+    ax.set_ylabel(f"component 2 ({format_percent(points.explained[1])})")
     ax.text(
         1.0,
         1.03,
-        f"untrained fit {_percent(layer.control_explained)}",
+        f"untrained fit {format_percent(layer.control_explained)}",
         transform=ax.transAxes,
         ha="right",
         fontsize=8.5,
@@ -192,28 +219,17 @@ def _draw_projection(ax: Axes, layer: LayerProjection) -> None:
         axis.set_major_locator(MaxNLocator(3))
 
 
-def _draw_controls(ax: Axes, controls: Sequence[Sequence[float]]) -> None:
-    """For each layer the range of its control as a grey bar, and its middle as a line that is never too thin to see."""
-    known = [(at, [x for x in values if np.isfinite(x)]) for at, values in enumerate(controls)]
-    bars = [(at, min(values), max(values)) for at, values in known if values]
-    if bars:
-        at, low, high = np.array(bars).T
-        ax.use_sticky_edges = False
-        ax.bar(at, high - low, 0.72, low, color=UNTRAINED, alpha=0.35, linewidth=0)
-        ax.hlines((low + high) / 2, at - 0.36, at + 0.36, color=UNTRAINED, linewidth=1.4, zorder=1)
-
-
-def _draw_dots(ax: Axes, roles: Sequence[str], values: dict[str, float], network: str) -> None:
-    """The dots of one network; no network means both together."""
-    shift = {"meta": -0.13, "baseline": 0.13}.get(network, 0.0)
-    where = [roles.index(role) + shift for role in values]
-    ax.plot(where, list(values.values()), "o", color=COLOURS.get(network, ACCENT), markersize=4.5 if network else 5.0)
-
-
 def _untrained_values(layer: LayerWeights, statistic: StatisticOf) -> list[float]:
-    count = len(next(iter(layer.untrained.values())))
-    twins = [{name: float(values[i]) for name, values in layer.untrained.items()} for i in range(count)]
-    return [statistic(layer, twin) for twin in twins]
+    return [statistic(layer, twin) for twin in _one_by_one(layer.untrained)]
+
+
+def _seed_values(layer: LayerWeights, statistic: StatisticOf) -> list[float]:
+    return [statistic(layer, twin) for twin in _one_by_one(layer.seeds)]
+
+
+def _one_by_one(networks: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    count = len(next(iter(networks.values()), ()))
+    return [{name: float(values[i]) for name, values in networks.items()} for i in range(count)]
 
 
 def _named(name: str) -> StatisticOf:
@@ -251,65 +267,9 @@ _DISPLACEMENT_PANELS: tuple[
 )
 
 
-def _panels(count: int, *, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    columns = columns or _num_columns(count)
-    rows = -(-count // columns)
-    figure = new_figure(7.2, 0.4 + height * rows)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for ax in axes[count:]:
-        ax.remove()
-    return figure, axes[:count]
-
-
-def _num_columns(count: int) -> int:
-    return min(count, 3 if count <= 9 else 4)
-
-
-def _roles(roles: Iterable[str]) -> list[str]:
-    """Roles in the order of the network: convolutions, dense layers, classifier."""
-
-    def place(role: str) -> tuple[int, int]:
-        kind, number = re.fullmatch(r"([a-z]+)(\d*)", role).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        return {"conv": 0, "fc": 1}.get(kind, 2), int(number or 0)
-
-    return sorted(set(roles), key=place)
-
-
-def _evenly(items: Sequence[T], *, most: int) -> list[T]:
-    """At most ``most`` of the items, first and last among them, evenly spread."""
-    return [items[i] for i in sorted({round(i) for i in np.linspace(0, len(items) - 1, min(most, len(items)))})]
-
-
-def _networks(result: WeightSpaceResult) -> list[str]:
-    return [name for name in NETWORKS if any(layer.network == name for layer in result.layers)]
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction:.0%}" if fraction >= 0.02 else f"{fraction:.1%}"
-
-
-def _mark_roles(ax: Axes, roles: Sequence[str], *, labelled: bool = True) -> None:
-    short = [role.replace("classifier", "class.") for role in roles]
-    ax.set_xticks(range(len(roles)), short if labelled else [""] * len(roles), rotation=45, ha="right")
-    ax.tick_params(axis="x", length=2, pad=1)
-    ax.set_xlim(-0.6, len(roles) - 0.4)
-
-
-def _add_network_labels(ax: Axes, networks: Sequence[str], *, marker: str = "o") -> None:
-    for name in networks:
-        ax.plot([], [], marker=marker, linestyle="" if marker else "-", color=COLOURS[name], label=name)
-
-
-def _add_control_label(ax: Axes, label: str) -> None:
-    ax.fill_between([], [], [], color=UNTRAINED, alpha=0.6, linewidth=0, label=label)
-
-
-def _legend(figure: Figure, ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-
-
 FIGURES = (
+    *weight_paths.FIGURES,
+    *weight_spectra.FIGURES,
     FigureSpec(
         slug="joint_projection",
         title="Filters of both networks in one basis",

@@ -18,6 +18,7 @@ def tabulate_weights(result: WeightSpaceResult) -> dict[str, pd.DataFrame]:
         "statistics": _tabulate_statistics(result),
         "relations": _tabulate_relations(result),
         "displacements": _tabulate_displacements(result),
+        "network_paths": _tabulate_paths(result),
         "tails": _tabulate_tails(result),
         "running_statistics": _tabulate_running_statistics(result),
         "not_compared": pd.DataFrame(
@@ -121,4 +122,18 @@ def _tabulate_running_statistics(result: WeightSpaceResult) -> pd.DataFrame:
             }
             for row in result.running_statistics
         ]
+    )
+
+
+def _tabulate_paths(result: WeightSpaceResult) -> pd.DataFrame:
+    paths = result.network_projection
+    if paths is None:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        {
+            "network": paths.networks,
+            "images seen": ["" if count < 0 else str(count) for count in paths.num_images],
+            "component 1": paths.coordinates[:, 0],
+            "component 2": paths.coordinates[:, 1],
+        }
     )

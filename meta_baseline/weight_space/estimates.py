@@ -146,6 +146,15 @@ def _relation_estimates(facts: WeightFacts, layer: LayerRelation) -> Iterator[Es
                 n=2 * layer.num_units,
                 n_unit="units",
             )
+            yield Estimate(
+                name=f"{layer.role}.stability",
+                label=f"{layer.role}: share of the joint plane that stays when units are drawn again (squared cosine)",
+                value=float(projection.stability.mean()),
+                reference=float(projection.control_stability.mean()),
+                reference_label="the same of two matched untrained networks",
+                n=len(projection.stability),
+                n_unit="bootstrap resamples of units",
+            )
 
 
 def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
@@ -172,6 +181,18 @@ def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
             value=facts.shuffled.cosine_aligned,
             n=sum(layer.num_weights for layer in layers),
             n_unit="weights",
+        )
+    if facts.network_projection is not None:
+        walk = facts.network_projection.walk_explained
+        yield Estimate(
+            name="network.explained_variance",
+            label="whole networks and their way there: variance on the first two components",
+            value=float(facts.network_projection.explained.sum()),
+            unit="fraction of variance",
+            reference=walk if np.isfinite(walk) else None,
+            reference_label="steps of the same lengths in unrelated directions" if np.isfinite(walk) else "",
+            n=sum(network != "untrained" for network in facts.network_projection.networks),
+            n_unit="networks",
         )
     for index, seeds in enumerate(facts.seed_relations, start=1):
         yield Estimate(

@@ -11,6 +11,7 @@ from meta_baseline.layers import LayerPairing
 from meta_baseline.weight_space.heavy_tails import TailFit
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
 from meta_baseline.weight_space.running_statistics import RunningStatistics
+from meta_baseline.weight_space.trajectories import NetworkProjection
 from meta_baseline.weight_space.yardstick import Yardstick
 
 
@@ -77,6 +78,7 @@ class WeightFacts:
         seed_relations: pairs of networks of one condition, matched the same way; none without further seeds.
         yardstick: how different the layers' statistics are beside pairs of one recipe; None without a pair to compare.
         projections: joint principal components of the units of each comparable layer.
+        network_projection: whole networks, with step 0 and checkpoints, on two components; None with fewer than three.
         displacements: how far training moved each layer; none for a network whose step 0 is unknown.
         displacement_cosines: by role, whether training moved both networks alike; empty unless they share step 0.
         not_compared: layers and parameters that were left out of some comparison, with the reason.
@@ -98,6 +100,7 @@ class WeightFacts:
     seed_relations: tuple[NetworkRelation, ...]
     yardstick: Yardstick | None
     projections: tuple[LayerProjection, ...]
+    network_projection: NetworkProjection | None
     displacements: tuple[LayerDisplacement, ...]
     displacement_cosines: dict[str, float]
     not_compared: tuple[NotCompared, ...]

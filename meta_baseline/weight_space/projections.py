@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
 
 
 def principal_axes(
@@ -74,3 +75,45 @@ def project_jointly(
         explained=explained,
         untrained_explained=float(np.sum((own @ axes) ** 2)) / total if total > 0 else float("nan"),
     )
+
+
+def bootstrap_stability(
+    meta: Float[np.ndarray, "C D"], baseline: Float[np.ndarray, "C D"], *, num_resamples: int, rng: np.random.Generator
+) -> Float[np.ndarray, " R"]:
+    """[R] how much of the joint plane stays when matched units are drawn again with replacement.
+
+    Each entry is the mean squared cosine of the two angles between the plane of all units and that of a resample:
+    1 for a plane that does not depend on which units there are, 2 / D for a random one. All in the Gram matrix of the
+    units, so that no resample touches the weights.
+    """
+    rows = np.concatenate([meta, baseline]).astype(np.float32)
+    gram = rows @ rows.T
+    num = len(meta)
+    whole, spread = _leading_plane(gram, np.ones(2 * num, dtype=np.float32))
+    stability = np.zeros(num_resamples)
+    for i in range(num_resamples):
+        counts = rng.multinomial(num, np.full(num, 1 / num)).astype(np.float32)
+        weights = np.concatenate([counts, counts])
+        own, own_spread = _leading_plane(gram, weights)
+        # Inner products of rows around the resample's mean with rows around the mean of all.
+        crossed = gram - (weights / weights.sum() @ gram)[None, :]
+        crossed -= crossed.mean(axis=1, keepdims=True)
+        left = own * np.sqrt(weights)[:, None] / np.sqrt(own_spread)
+        stability[i] = float(np.square(left.T @ crossed @ whole / np.sqrt(spread)).sum()) / 2
+    return np.clip(stability, 0.0, 1.0)
+
+
+def _leading_plane(
+    gram: Float[np.ndarray, "M M"], weights: Float[np.ndarray, " M"]
+) -> tuple[Float[np.ndarray, "M 2"], Float[np.ndarray, " 2"]]:
+    """The two leading eigenvectors and values of the weighted, centred Gram matrix."""
+    means = gram @ (weights / weights.sum())
+    centred = gram - means[:, None] - means[None, :] + weights @ means / weights.sum()
+    roots = np.sqrt(weights)
+    centred *= roots[:, None] * roots[None, :]
+    if len(gram) <= 256:
+        values, vectors = eigh(centred, subset_by_index=(len(gram) - 2, len(gram) - 1))
+    else:
+        start = roots / np.linalg.norm(roots) + np.linspace(-1, 1, len(gram), dtype=np.float32)
+        values, vectors = eigsh(centred, k=2, tol=1e-2, ncv=24, v0=start)  # pyright: ignore[reportArgumentType]
+    return vectors, np.maximum(values, 1e-12 * max(float(np.trace(centred)), 1e-30))

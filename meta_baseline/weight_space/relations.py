@@ -16,11 +16,20 @@ from torch import nn
 from meta_baseline.alignment import Alignment, apply_permutation, match_weights, scale_layer
 from meta_baseline.layers import Layer, list_layers
 from meta_baseline.weight_space.layer_statistics import cosine_and_distance
-from meta_baseline.weight_space.projections import JointProjection, principal_axes, project_jointly, subspace_cosines
+from meta_baseline.weight_space.projections import (
+    JointProjection,
+    bootstrap_stability,
+    principal_axes,
+    project_jointly,
+    subspace_cosines,
+)
 from meta_baseline.weight_space.spectra import singular_values, stable_rank
 
 FEWEST_UNITS = 4
 """Layers with fewer units have no spread worth a projection."""
+
+NUM_RESAMPLES = 20
+"""Bootstrap resamples of a layer's units; their mean is wanted, not their tails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +98,15 @@ class NetworkRelation:
 class LayerProjection:
     """One layer of both networks and of an untrained one in a joint basis.
 
-    ``control_explained`` is what the two axes explain when they are fitted on two matched untrained networks instead.
+    ``control_explained`` is what the two axes explain when they are fitted on two matched untrained networks instead;
+    ``stability`` and ``control_stability`` [R] how much of either plane stays when units are drawn again.
     """
 
     role: str
     projection: JointProjection
     control_explained: float
+    stability: Float[np.ndarray, " R"]
+    control_stability: Float[np.ndarray, " R"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +149,7 @@ def project_layers(
     untrained: nn.Module,
     aligned_untrained: nn.Module,
     roles: Collection[str],
+    rng: np.random.Generator,
 ) -> tuple[LayerProjection, ...]:
     """Every layer of ``roles`` with enough units in a basis fitted on both trained networks."""
     projections: list[LayerProjection] = []
@@ -144,12 +157,19 @@ def project_layers(
         if one.shape[0] < FEWEST_UNITS:
             continue
         rows = [unit_matrix(meta, one), unit_matrix(aligned_baseline, other), unit_matrix(untrained, one)]
-        control = project_jointly(rows[2], unit_matrix(aligned_untrained, one), rows[2])
+        rows.append(unit_matrix(aligned_untrained, one))
+        control = project_jointly(rows[2], rows[3], rows[2])
+        stability, control_stability = (
+            bootstrap_stability(first, second, num_resamples=NUM_RESAMPLES, rng=rng)
+            for first, second in (rows[:2], rows[2:])
+        )
         projections.append(
             LayerProjection(
                 role=one.role,
                 projection=project_jointly(rows[0], rows[1], rows[2]),
                 control_explained=float(control.explained.sum()),
+                stability=stability,
+                control_stability=control_stability,
             )
         )
     return tuple(projections)

@@ -41,6 +41,7 @@ def test_figures_without_content_are_not_drawn(results):
         "joint_projection",
         "matching",
         "displacement",
+        "network_paths",
     }
 
 
@@ -57,7 +58,7 @@ def test_a_figure_redrawn_from_the_saved_result_has_the_same_bytes(results, tmp_
 
 def test_tables_hold_every_layer_beside_its_control(results):
     tables = tabulate_weights(results["full"])
-    assert set(tables) == {"statistics", "relations", "displacements", "tails", "running_statistics"}
+    assert set(tables) == {"statistics", "relations", "displacements", "tails", "running_statistics", "network_paths"}
     assert set(tables["statistics"]["layer"]) == {"conv1", "conv2", "conv3", "conv4", "fc1", "classifier"}
     assert np.isfinite(tables["relations"]["cosine, untrained pairs"]).all()
     assert len(tables["displacements"]) == 12
