@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -133,7 +134,7 @@ def write_exports(exports: Sequence[Export], options: argparse.Namespace) -> Non
 def _write(exports: Sequence[Export], folder: Path, options: argparse.Namespace) -> None:
     waiting = [export for export in exports if not is_committed(folder / export.target, _key(export))]
     for export in waiting:
-        _check_free(folder / export.target, folder, overwrite=options.overwrite)
+        _check_free(export, folder, overwrite=options.overwrite)
     for export in exports:
         if export not in waiting:
             say(f"Already there: {export.title}: {folder / export.target}")
@@ -204,19 +205,29 @@ def _check_size(option: str, number: int, most: int) -> None:
         raise UsageError(f"{option} {number} is too much. Choose {most} at most.")
 
 
-def _check_free(target: Path, folder: Path, *, overwrite: bool) -> None:
+def _check_free(export: Export, folder: Path, *, overwrite: bool) -> None:
+    target = folder / export.target
     for parent in target.parents:
         if parent == folder:
             break
         if parent.exists() and not parent.is_dir():
             raise OutputFolderError(f"{parent} is a file, not a folder. Move it, or choose another with --output-dir.")
-    if overwrite or not target.exists():
+    if overwrite or not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    what = "holds other files" if target.is_dir() else "is another file"
-    if target.is_file() or any(target.iterdir()):
-        raise OutputFolderError(
-            f"{target} {what}. Choose another folder with --output-dir, or move it aside with --overwrite."
-        )
+    if _has_record_of(target, _key(export)):
+        what = "is not as it was made: something in it has changed since"
+    else:
+        what = "holds other files" if target.is_dir() else "is another file"
+    raise OutputFolderError(
+        f"{target} {what}. Choose another folder with --output-dir, or move it aside with --overwrite."
+    )
+
+
+def _has_record_of(target: Path, key: str) -> bool:
+    try:
+        return json.loads(record_path(target).read_text(encoding="utf-8"))["key"] == key
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check_writable(folder: Path) -> None:

@@ -235,3 +235,17 @@ def test_a_full_disk_is_noticed_before_the_whole_is_put_together_and_a_later_run
     assert not list(tmp_path.rglob("*.commit.json"))
     assert run(*options) == 0
     assert capsys.readouterr().out.startswith("Continuing: ")
+
+
+def test_a_set_that_was_changed_by_hand_is_called_that_and_can_be_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ("--task", "open", "--num-images", 4, "--output-dir", tmp_path)
+    assert run(*options) == 0
+    folder = tmp_path / "results_open" / "test"
+    before = contents(folder)
+    (folder / "sample_0_0002.png").unlink()
+    assert run(*options) == 5
+    assert "something in it has changed since" in capsys.readouterr().err
+    assert run(*options, "--overwrite") == 0
+    assert contents(folder) == before
