@@ -9,13 +9,16 @@ from meta_baseline.stimuli.svrt.cast import Cast, describe_problem
 from meta_baseline.stimuli.task import Task
 
 _BIG, _MEDIUM, _SMALL = (48.0, 21.0), (21.0, 2.0), (10.0, 1.0)
-_EQUAL_SIZES = "equal contours have equal component sizes"
+_SIZES = (
+    "equal contours have equal component sizes: AUC {} for the ratio of the largest to the smallest, {} for the largest"
+)
+_MARGINS = "margins round all ink are wider in class 1 (AUC {})"
 
 _PROBLEM_1 = Cast(problem=1, sizes=((26.25, 2.5), (26.25, 2.5)), num_alike=2)
 _ABOUT_1 = {
     "rule": "Two contours anywhere; in class 0 they differ.",
     "class_1_means": "the second contour is the first one, translated",
-    "shortcuts": (_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .28)",),
+    "shortcuts": (_SIZES.format(".01", ".30"),),
     "identity": "both contours",
 }
 
@@ -29,6 +32,7 @@ _TASKS = (
         name="svrt2",
         rule="A small contour inside a big one; in class 0 it is far from the outline of the big one.",
         class_1_means="the small contour is close to the outline of the big one",
+        shortcuts=("the smallest component is larger in class 1 (AUC .61)",),
         identity="both contours",
     ),
     describe_problem(
@@ -36,6 +40,7 @@ _TASKS = (
         name="svrt3",
         rule="Four contours, some of them in contact; in class 0 three are, and one is alone.",
         class_1_means="the contours form two pairs in contact",
+        shortcuts=("the smallest component is one contour in class 0 and two in class 1 (AUC 1.00)",),
         identity="the four contours",
     ),
     describe_problem(
@@ -43,6 +48,7 @@ _TASKS = (
         name="svrt4",
         rule="A big contour and a small one; in class 0 the small one is outside.",
         class_1_means="the small contour is inside the big one",
+        shortcuts=(_MARGINS.format(".62"),),
         identity="both contours",
     ),
     describe_problem(
@@ -50,7 +56,7 @@ _TASKS = (
         name="svrt5",
         rule="Four contours anywhere; in class 0 all of them differ.",
         class_1_means="the contours are two pairs of equal ones",
-        shortcuts=(_EQUAL_SIZES + " (AUC .68)",),
+        shortcuts=(_SIZES.format(".23", ".33"),),
         identity="the four contours",
     ),
     describe_problem(
@@ -65,6 +71,7 @@ _TASKS = (
         name="svrt6",
         rule="Two pairs of equal contours; in class 0 one pair is further apart than the other.",
         class_1_means="the distances within both pairs are equal",
+        shortcuts=(_MARGINS.format(".63"),),
         identity="both contours",
     ),
     describe_problem(
@@ -72,6 +79,7 @@ _TASKS = (
         name="svrt7",
         rule="Six contours, some of them equal; in class 0 there are three pairs.",
         class_1_means="the contours are two triples of equal ones",
+        shortcuts=(_SIZES.format(".32", ".41"),),
         identity="three contours",
     ),
     describe_problem(
@@ -79,7 +87,7 @@ _TASKS = (
         name="svrt8",
         rule="A big contour and one of half its size; in class 0 either the same one outside, or another one inside.",
         class_1_means="the small contour is the same as the big one, and inside it",
-        shortcuts=("in class 0 the small contour is outside in nearly nine of ten images",),
+        shortcuts=("in class 0 the small contour is outside in eight of ten images", _MARGINS.format(".68")),
         identity="both contours",
     ),
     describe_problem(
@@ -94,6 +102,7 @@ _TASKS = (
         name="svrt10",
         rule="Four equal contours; in class 0 they are anywhere.",
         class_1_means="they are at the corners of a square",
+        shortcuts=(_MARGINS.format(".68"),),
         identity="the contour",
     ),
     describe_problem(
@@ -101,6 +110,7 @@ _TASKS = (
         name="svrt11",
         rule="A big contour and a small one outside of it; in class 0 they are well apart.",
         class_1_means="they touch",
+        shortcuts=("components: one in every image of class 1, two in every one of class 0",),
         identity="both contours",
     ),
     describe_problem(
@@ -128,6 +138,7 @@ _TASKS = (
         name="svrt14",
         rule="Three equal contours; in class 0 none of them is between the others.",
         class_1_means="they are on a line",
+        shortcuts=(_MARGINS.format(".58"),),
         identity="the contour",
     ),
     describe_problem(
@@ -135,7 +146,7 @@ _TASKS = (
         name="svrt15",
         rule="Four contours at the corners of a square; in class 0 all of them differ.",
         class_1_means="all four are the same",
-        shortcuts=(_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .19)",),
+        shortcuts=(_SIZES.format(".00", ".18"),),
         identity="the four contours",
     ),
     describe_problem(
@@ -157,6 +168,7 @@ _TASKS = (
         name="svrt17",
         rule="Three equal contours and another one; in class 0 it is off the centre of the circle through them.",
         class_1_means="the other one is at the same distance from the three",
+        shortcuts=(_MARGINS.format(".58"),),
         identity="both contours",
     ),
     describe_problem(
@@ -178,7 +190,7 @@ _TASKS = (
         name="svrt20",
         rule="Two contours; in class 0 they differ.",
         class_1_means="the second contour is the mirror image of the first one across the line halfway between them",
-        shortcuts=("mirrored contours have similar component sizes (ratio of the largest to the smallest: AUC .33)",),
+        shortcuts=(_SIZES.format(".10", ".35"),),
         identity="both contours",
     ),
     describe_problem(
@@ -193,7 +205,7 @@ _TASKS = (
         name="svrt22",
         rule="Three contours on a line; in class 0 all of them differ.",
         class_1_means="all three are the same",
-        shortcuts=(_EQUAL_SIZES + " (ratio of the largest to the smallest: AUC .21)",),
+        shortcuts=(_SIZES.format(".00", ".23"),),
         identity="the three contours",
     ),
     describe_problem(
