@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from meta_baseline.alignment import apply_permutation
+from meta_baseline.alignment import PermutationSpec, apply_permutation
 from meta_baseline.checkpoints import load_models
 from meta_baseline.layers import list_layers, pair_layers
 from meta_baseline.results import Check, Estimate, Finding, save_result
@@ -72,6 +72,7 @@ def compare_weight_spaces(
     baseline_seeds: Sequence[nn.Module] = (),
     meta_checkpoints: Checkpoints = (),
     baseline_checkpoints: Checkpoints = (),
+    permutations: PermutationSpec | None = None,
     rng: np.random.Generator | None = None,
 ) -> WeightSpaceResult:
     """Statistics, matching, joint projection and displacement of the parameters of two networks.
@@ -84,6 +85,7 @@ def compare_weight_spaces(
         meta_seeds, baseline_seeds: further networks of each condition, by the same recipe from other seeds; they make
             the right yardstick, the difference of two seeds.
         meta_checkpoints, baseline_checkpoints: images seen and network, for checkpoints on the way, in order.
+        permutations: the symmetries of networks that are no chain of layers, such as residual ones; default: derived.
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
 
     Raises:
@@ -100,11 +102,13 @@ def compare_weight_spaces(
     roles = [pair.role for pair in pairing.pairs if pair.comparable_weights]
     roles = [role for role in roles if not {("meta", role), ("baseline", role)} & excluded]
 
-    relation, aligned = relate_networks(meta_model, baseline_model, roles) if roles else (None, baseline_model)
+    relation, aligned = None, baseline_model
+    if roles:
+        relation, aligned = relate_networks(meta_model, baseline_model, roles, permutations)
     controls: list[NetworkRelation] = []
     projections: tuple[LayerProjection, ...] = ()
     for first, second in split_pairs(untrained) if roles else ():
-        control, aligned_untrained = relate_networks(first, second, roles)
+        control, aligned_untrained = relate_networks(first, second, roles, permutations)
         if not controls:
             projections = project_layers(meta_model, aligned, first, aligned_untrained, roles, rng)
         controls.append(control)
@@ -143,7 +147,7 @@ def compare_weight_spaces(
     )
     shared = share_parameters(meta_initial, baseline_initial, roles)
     # Networks with one step 0 still share its order of units: matching their ends would tear their start in two.
-    permutations = {} if relation is None or shared else relation.alignment.permutations
+    orders = {} if relation is None or shared else relation.alignment.permutations
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
@@ -153,14 +157,14 @@ def compare_weight_spaces(
         ),
         relation=relation,
         controls=tuple(controls),
-        shuffled=relate_networks(*scattered, roles)[0] if roles else None,
-        seed_relations=tuple(relate_networks(one, other, roles)[0] for one, other in seed_pairs if roles),
+        shuffled=relate_networks(*scattered, roles, permutations)[0] if roles else None,
+        seed_relations=tuple(relate_networks(one, other, roles, permutations)[0] for one, other in seed_pairs if roles),
         yardstick=yardstick,
         projections=projections,
         network_projection=project_networks(
             [
-                *_trace("meta", meta_model, meta_initial, meta_checkpoints, {}),
-                *_trace("baseline", baseline_model, baseline_initial, baseline_checkpoints, permutations),
+                *_trace("meta", meta_model, meta_initial, meta_checkpoints, {}, permutations),
+                *_trace("baseline", baseline_model, baseline_initial, baseline_checkpoints, orders, permutations),
                 *(NetworkPoint(network="untrained", num_images=0, model=model) for model in untrained[:3]),
             ],
             roles,
@@ -192,12 +196,13 @@ def _trace(
     model: nn.Module,
     initial: nn.Module | None,
     checkpoints: Checkpoints,
-    permutations: Mapping[str, np.ndarray],
+    orders: Mapping[str, np.ndarray],
+    spec: PermutationSpec | None,
 ) -> list[NetworkPoint]:
     """One network from step 0 to its end, everything in the order of units that was matched at the end."""
     way = [*([] if initial is None else [(0, initial)]), *checkpoints, (-1, model)]
     return [
-        NetworkPoint(network=network, num_images=count, model=apply_permutation(one, permutations))
+        NetworkPoint(network=network, num_images=count, model=apply_permutation(one, orders, spec))
         for count, one in way
     ]
 

@@ -13,7 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import nn
 
-from meta_baseline.alignment import Alignment, apply_permutation, match_weights, scale_layer
+from meta_baseline.alignment import (
+    Alignment,
+    PermutationSpec,
+    PermutedAxis,
+    apply_permutation,
+    match_weights,
+    scale_layer,
+)
 from meta_baseline.layers import Layer, list_layers
 from meta_baseline.weight_space.layer_statistics import cosine_and_distance
 from meta_baseline.weight_space.projections import (
@@ -131,13 +138,18 @@ class LayerDisplacement:
     random_stable_rank: float
 
 
-def relate_networks(meta: nn.Module, baseline: nn.Module, roles: Collection[str]) -> tuple[NetworkRelation, nn.Module]:
-    """Match the baseline to the meta network and measure every layer of ``roles``; also the reordered baseline."""
-    alignment = match_weights(meta, baseline, roles=roles)
-    aligned = apply_permutation(baseline, alignment.permutations)
+def relate_networks(
+    meta: nn.Module, baseline: nn.Module, roles: Collection[str], spec: PermutationSpec | None = None
+) -> tuple[NetworkRelation, nn.Module]:
+    """Match the baseline to the meta network and measure every layer of ``roles``; also the reordered baseline.
+
+    ``spec`` gives the symmetries of networks that are no chain of layers.
+    """
+    alignment = match_weights(meta, baseline, roles=roles, spec=spec)
+    aligned = apply_permutation(baseline, alignment.permutations, spec)
     layers = zip(_chosen(meta, roles), _chosen(baseline, roles), strict=True)
     relations = tuple(
-        _relate_layer(one, other, models=(meta, baseline, aligned), moved=alignment.permutations.get(one.role))
+        _relate_layer(one, other, models=(meta, baseline, aligned), moved=_order_of(one, alignment, spec))
         for one, other in layers
     )
     return NetworkRelation(alignment=alignment, layers=relations), aligned
@@ -228,6 +240,14 @@ def pool_by_units(num_units: Sequence[int], values: Sequence[float]) -> float:
     """
     weights, known = np.array(num_units, dtype=np.float64), np.isfinite(values)
     return float(weights[known] @ np.array(values)[known] / weights[known].sum()) if known.any() else float("nan")
+
+
+def _order_of(layer: Layer, alignment: Alignment, spec: PermutationSpec | None) -> np.ndarray | None:
+    """The order found for the units of one layer; None where they do not move."""
+    if spec is None:
+        return alignment.permutations.get(layer.role)
+    axis = PermutedAxis(tensor=f"{layer.name}.weight", axis=0)
+    return next((alignment.permutations[group.role] for group in spec.groups if axis in group.axes), None)
 
 
 def _relate_layer(
