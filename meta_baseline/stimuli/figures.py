@@ -91,7 +91,7 @@ class Batch:
         if count == 2:
             spread = {"distance": distances[:, 0], "angle": np.degrees(np.arctan2(dy[:, 0], dx[:, 0]))}
         else:
-            spread = {"num_objects": np.full(len(x), count), "distance": distances.mean(axis=1)}
+            spread = {"num_objects": np.full(len(x), count), "distance": sum(distances.T) / len(one)}
             spread["distance_min"] = distances.min(axis=1)
         return {
             "same": self.labels,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.canvas import CANVAS_SIZE
+from meta_baseline.stimuli.svrt.changes import NO_CHANGE, change_image
 from meta_baseline.stimuli.svrt.contact import compose_problem_3, compose_problem_11, compose_problem_13
 from meta_baseline.stimuli.svrt.containment import (
     compose_problem_2,
@@ -124,7 +125,9 @@ def _draw_identity(desk, problem, sizes, num_alike, key):
 
 
 @kernel
-def _draw_all(desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink):
+def _draw_all(
+    desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order, images, boxes, details, shared, ink
+):
     desk.fixed = identity_keys.size > 0
     previous = -1
     for number in order:
@@ -138,25 +141,36 @@ def _draw_all(desk, problem, sizes, num_alike, labels, keys, identity_keys, orde
             for part in range(num_alike - 1):
                 other = part + int((num_alike - part) * draw_uniform(desk))
                 desk.order[part], desk.order[other] = desk.order[other], desk.order[part]
-        while not compose(desk, problem, labels[number]):
-            pass
-        paint(desk, images[number], boxes[number], ink[number : number + 1])
-        for detail in range(NUM_DETAILS):
-            shared[number, detail] = desk.shared[detail]
-            for thing in range(details.shape[1]):
-                details[number, thing, detail] = desk.details[thing, detail]
+        while True:
+            if compose(desk, problem, labels[number]):
+                _finish(desk, number, images, boxes, details, shared, ink)
+                if change == NO_CHANGE:
+                    break
+                if change_image(desk, problem, change):
+                    _finish(desk, labels.size + number, images, boxes, details, shared, ink)
+                    break
+
+
+@kernel
+def _finish(desk, row, images, boxes, details, shared, ink):
+    paint(desk, images[row], boxes[row], ink[row : row + 1])
+    for detail in range(NUM_DETAILS):
+        shared[row, detail] = desk.shared[detail]
+        for thing in range(details.shape[1]):
+            details[row, thing, detail] = desk.details[thing, detail]
 
 
 @cache
 def _compile_batch(version: str) -> Any:
     # A kernel is compiled once for the kernels that call it, and once more for anything else: so this calls only one.
     def draw_images(
-        desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink
+        desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order, images, boxes, details, shared, ink
     ):
         _ = version  # numba's cache notices a change in this function alone; so it holds what stands for the others
         _draw_all(
-            desk, problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink
-        )
+            desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order,
+            images, boxes, details, shared, ink,
+        )  # fmt: skip
 
     try:
         return numba.njit(cache=True)(draw_images)
@@ -181,6 +195,7 @@ def draw_images(
     labels: NDArray[np.int64],
     keys: NDArray[np.uint64],
     identity_keys: NDArray[np.uint64],
+    change: int = NO_CHANGE,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Images of one problem.
 
@@ -191,19 +206,21 @@ def draw_images(
         num_objects: in an image.
         labels, keys: of the images [N].
         identity_keys: of the images [N]; empty for contours of the images' own.
+        change: by which each image becomes the first of a minimal pair; see ``changes``.
 
     Returns:
         images [N, H, W], black on white; boxes [N, K, 4]; the problem's details of each object [N, K, 2] and of the
-        image [N, 2]; number of black pixels [N].
+        image [N, 2]; number of black pixels [N]. Of minimal pairs the N second images come after the N first ones.
     """
     draw = _compile_batch(_hash_sources())
-    size = len(labels)
+    size = len(labels) * (1 if change == NO_CHANGE else 2)
     images = np.empty((size, CANVAS_SIZE, CANVAS_SIZE), np.uint8)
     boxes, details = np.empty((size, num_objects, 4), np.int64), np.empty((size, num_objects, NUM_DETAILS))
     shared, ink = np.empty((size, NUM_DETAILS)), np.empty(size, np.int64)
     # Images of one identity come after each other, so that it is drawn once.
-    order = np.argsort(identity_keys, kind="stable") if identity_keys.size else np.arange(size)
+    order = np.argsort(identity_keys, kind="stable") if identity_keys.size else np.arange(len(labels))
     draw(
-        new_desk(), problem, sizes, num_alike, labels, keys, identity_keys, order, images, boxes, details, shared, ink
+        new_desk(), problem, sizes, num_alike, change, labels, keys, identity_keys, order,
+        images, boxes, details, shared, ink,
     )  # fmt: skip
     return images, boxes, details, shared, ink

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from meta_baseline.stimuli.draws import Keys
 from meta_baseline.stimuli.figures import Batch, Column
-from meta_baseline.stimuli.scene import list_latents
+from meta_baseline.stimuli.scene import Scene, list_latents
 from meta_baseline.stimuli.task import Task
 
 # Of these, only which objects have the same value can be seen.
@@ -32,6 +33,8 @@ class Cast:
         details, shared: names of the latents of each object and of the image that the kernel notes, at most two each.
             "shape", "group" and "mirrored" number the kinds of objects in an image from left to right: the kind of
             object 1 is 0, the next kind that is met is 1.
+        vary: latents in which minimal pairs can differ: "same", where class 1 shows other contours at the places of
+            class 0, and "position", where an object may be anywhere.
     """
 
     problem: int
@@ -40,16 +43,33 @@ class Cast:
     num_objects: int = 2
     details: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    vary: tuple[Literal["same", "position"], ...] = ()
 
     def draw_batch(self, keys: Keys, labels: NDArray[np.int64], identity_keys: Keys | None = None) -> Batch:
         """Images for these keys, labels and identities [N]."""
+        shown = np.empty(0, np.uint64) if identity_keys is None else identity_keys
+        return self._draw(keys, np.asarray(labels, np.int64), shown, 0)
+
+    def draw_pair(
+        self, rng: Generator, label: int, shapes: None = None, *, latent: Literal["same", "position"]
+    ) -> tuple[Scene, Scene] | None:
+        """Two images that differ in this latent, the first with this label; None where objects change their numbers."""
+        key = rng.integers(0, 2**64, size=1, dtype=np.uint64)
+        change = 1 + ("same", "position").index(latent)
+        batch = self._draw(key, np.array([0 if latent == "same" else label]), np.empty(0, np.uint64), change)
+        centres = 2 * batch.boxes[:, :, :2] + batch.boxes[:, :, 2:]
+        one, other = np.lexsort((centres[:, :, 1], centres[:, :, 0]), axis=1)
+        if not np.array_equal(one, other):
+            return None
+        first, second = batch.scene(0), batch.scene(1)
+        return (second, first) if latent == "same" and label == 1 else (first, second)
+
+    def _draw(self, keys: Keys, labels: NDArray[np.int64], identity_keys: Keys, change: int) -> Batch:
         # The compiled code brings in numba, which programs that draw no contour need not wait for.
         from meta_baseline.stimuli.svrt.batch import draw_images
 
-        labels = np.asarray(labels, np.int64)
-        shown = np.empty(0, np.uint64) if identity_keys is None else identity_keys
         images, boxes, details, shared, ink = draw_images(
-            self.problem, np.array(self.sizes), self.num_alike, self.num_objects, labels, keys, shown
+            self.problem, np.array(self.sizes), self.num_alike, self.num_objects, labels, keys, identity_keys, change
         )
         return Batch(images, labels, boxes, self._name_details(details, boxes), self._name_shared(shared), ink)
 
@@ -72,7 +92,10 @@ def describe_problem(cast: Cast, *, name: str, **about: Any) -> Task:
     """The task that draws this cast; ``about`` are its other attributes."""
     latents = list_latents(cast.details, cast.shared, num_objects=cast.num_objects)
     draw: Callable[..., Batch] = partial(Cast.draw_batch, cast)
-    return Task(name=name, code=cast.problem, latents=latents, needs_compilation=True, draw_batch=draw, **about)
+    vary = {latent: partial(cast.draw_pair, latent=latent) for latent in cast.vary}
+    return Task(
+        name=name, code=cast.problem, latents=latents, needs_compilation=True, draw_batch=draw, vary=vary, **about
+    )
 
 
 def _number_kinds(kinds: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.int64]:

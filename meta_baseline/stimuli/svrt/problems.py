@@ -14,7 +14,7 @@ _SIZES = (
 )
 _MARGINS = "margins round all ink are wider in class 1 (AUC {})"
 
-_PROBLEM_1 = Cast(problem=1, sizes=((26.25, 2.5), (26.25, 2.5)), num_alike=2)
+_PROBLEM_1 = Cast(problem=1, sizes=((26.25, 2.5), (26.25, 2.5)), num_alike=2, vary=("same", "position"))
 _ABOUT_1 = {
     "rule": "Two contours anywhere; in class 0 they differ.",
     "class_1_means": "the second contour is the first one, translated",
@@ -52,7 +52,9 @@ _TASKS = (
         identity="both contours",
     ),
     describe_problem(
-        Cast(problem=5, sizes=(_MEDIUM,) * 4, num_alike=4, num_objects=4, details=("shape",)),
+        Cast(
+            problem=5, sizes=(_MEDIUM,) * 4, num_alike=4, num_objects=4, details=("shape",), vary=("same", "position")
+        ),
         name="svrt5",
         rule="Four contours anywhere; in class 0 all of them differ.",
         class_1_means="the contours are two pairs of equal ones",
@@ -75,7 +77,7 @@ _TASKS = (
         identity="both contours",
     ),
     describe_problem(
-        Cast(problem=7, sizes=(_MEDIUM,) * 3, num_alike=3, num_objects=6, details=("shape",)),
+        Cast(problem=7, sizes=(_MEDIUM,) * 3, num_alike=3, num_objects=6, details=("shape",), vary=("position",)),
         name="svrt7",
         rule="Six contours, some of them equal; in class 0 there are three pairs.",
         class_1_means="the contours are two triples of equal ones",
@@ -142,7 +144,7 @@ _TASKS = (
         identity="the contour",
     ),
     describe_problem(
-        Cast(problem=15, sizes=(_SMALL,) * 4, num_alike=4, num_objects=4, details=("shape",)),
+        Cast(problem=15, sizes=(_SMALL,) * 4, num_alike=4, num_objects=4, details=("shape",), vary=("same",)),
         name="svrt15",
         rule="Four contours at the corners of a square; in class 0 all of them differ.",
         class_1_means="all four are the same",
@@ -150,7 +152,7 @@ _TASKS = (
         identity="the four contours",
     ),
     describe_problem(
-        Cast(problem=16, sizes=(_SMALL,), num_objects=6, details=("mirrored",)),
+        Cast(problem=16, sizes=(_SMALL,), num_objects=6, details=("mirrored",), vary=("same",)),
         name="svrt16",
         rule="Three copies of a contour, and three at the mirrored places, in class 0 unmirrored.",
         class_1_means="the copies at the mirrored places are mirrored, too",
@@ -179,14 +181,14 @@ _TASKS = (
         identity="the contour",
     ),
     describe_problem(
-        Cast(problem=19, sizes=((10.5, 1.0), (10.5, 1.0)), num_alike=2, details=("scale",)),
+        Cast(problem=19, sizes=((10.5, 1.0), (10.5, 1.0)), num_alike=2, details=("scale",), vary=("same", "position")),
         name="svrt19",
         rule="Two contours of different sizes; in class 0 they differ.",
         class_1_means="the second contour is the first one, scaled",
         identity="both contours, and the scale of the larger one",
     ),
     describe_problem(
-        Cast(problem=20, sizes=((16.0, 2.0), (16.0, 2.0)), num_alike=2),
+        Cast(problem=20, sizes=((16.0, 2.0), (16.0, 2.0)), num_alike=2, vary=("same",)),
         name="svrt20",
         rule="Two contours; in class 0 they differ.",
         class_1_means="the second contour is the mirror image of the first one across the line halfway between them",
@@ -194,14 +196,20 @@ _TASKS = (
         identity="both contours",
     ),
     describe_problem(
-        Cast(problem=21, sizes=((10.5, 1.0), (10.5, 1.0)), num_alike=2, details=("scale", "rotation")),
+        Cast(
+            problem=21,
+            sizes=((10.5, 1.0), (10.5, 1.0)),
+            num_alike=2,
+            details=("scale", "rotation"),
+            vary=("same", "position"),
+        ),
         name="svrt21",
         rule="Two contours of different sizes and orientations; in class 0 they differ.",
         class_1_means="the second contour is the first one, scaled and rotated",
         identity="both contours, and the scale of the larger one",
     ),
     describe_problem(
-        Cast(problem=22, sizes=(_SMALL,) * 3, num_alike=3, num_objects=3, details=("shape",)),
+        Cast(problem=22, sizes=(_SMALL,) * 3, num_alike=3, num_objects=3, details=("shape",), vary=("same",)),
         name="svrt22",
         rule="Three contours on a line; in class 0 all of them differ.",
         class_1_means="all three are the same",
