@@ -150,9 +150,11 @@ class _Run:
         self._recipe, self._pool, self._folder, self._validation = recipe, pool, folder, validation
         self._images_id = identify_images(pool)
         network = recipe.build_initial_network()
-        self._network = network.to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+        self._network = network.to(device=device, memory_format=recipe.memory_format).train()  # pyright: ignore[reportCallIssue]
         augmentation = recipe.rng("augmentation") if recipe.augmentation else None
-        self._images = PoolImages(pool, self._network, augmentation=augmentation, device=device)
+        self._images = PoolImages(
+            pool, self._network, augmentation=augmentation, device=device, memory_format=recipe.memory_format
+        )
         self._sample = self._images.look_at(guards.spread_rows(len(pool.labels)))
         if recipe.norm == "frozen":
             recalibrate_batch_norm(self._network, [self._sample])

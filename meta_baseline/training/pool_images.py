@@ -23,24 +23,32 @@ class PoolImages:
     """
 
     def __init__(
-        self, pool: TrainingPool, network: ConvNet, *, augmentation: np.random.Generator | None, device: str = "cpu"
+        self,
+        pool: TrainingPool,
+        network: ConvNet,
+        *,
+        augmentation: np.random.Generator | None,
+        device: str = "cpu",
+        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         self.pool = pool
         self._network = network
         self._device = device
+        self._memory_format = memory_format
         rows = len(pool.labels)
         none = np.zeros(rows, dtype=np.int64)
         self._symmetries = none if augmentation is None else augmentation.integers(NUM_SYMMETRIES, size=rows)
 
     def read(self, rows: Int64[ndarray, " N"]) -> tuple[Float[Tensor, "N C H W"], Int64[Tensor, " N"]]:
-        """Network inputs (channels last) and labels of these rows, to train on."""
+        """Network inputs and labels of these rows, to train on."""
         labels = torch.from_numpy(self.pool.labels[rows].astype(np.int64)).to(self._device)
         return self.look_at(rows), labels
 
     def look_at(self, rows: Int64[ndarray, " N"]) -> Float[Tensor, "N C H W"]:
         """Network inputs alone: for guards and statistics, which know no labels."""
         pixels = apply_symmetries(self.pool.images[rows], self._symmetries[rows])
-        return channels_last(self._network.preprocessing(torch.from_numpy(pixels).to(self._device)))
+        inputs = self._network.preprocessing(torch.from_numpy(pixels).to(self._device))
+        return channels_last(inputs) if self._memory_format == torch.channels_last else inputs
 
 
 def channels_last(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
