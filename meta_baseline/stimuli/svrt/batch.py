@@ -102,53 +102,25 @@ def compose(desk, problem, label):
 
 
 @kernel
-def _draw_identity(desk, problem, sizes, num_alike, key):
-    seed_generator(desk, key)
-    while True:
-        desk.scale[0] = max(1.0 + 3.0 * draw_uniform(desk), 1.0 + 3.0 * draw_uniform(desk))
-        for part in range(sizes.shape[0]):
-            desk.order[part] = part
-            # Problems 19 and 21 draw their contours at the scale of the larger object.
-            scale = desk.scale[0] if sizes[part, 0] == 10.5 else 1.0
-            draw_contour(desk, part, scale * sizes[part, 0], scale * sizes[part, 1])
-        found = compose(desk, problem, 0)
-        for turn in range(num_alike):
-            if found:
-                for part in range(num_alike):
-                    desk.order[part] = (part + turn) % num_alike
-                tries = 1
-                while tries <= _MAX_TRIES_OF_IDENTITY and not compose(desk, problem, 1):
-                    tries += 1
-                found = tries <= _MAX_TRIES_OF_IDENTITY
-        if found:
-            return
+def _draw_contours(desk, sizes):
+    """Contours that may become an identity, each one playing its own part."""
+    desk.scale[0] = max(1.0 + 3.0 * draw_uniform(desk), 1.0 + 3.0 * draw_uniform(desk))
+    for part in range(sizes.shape[0]):
+        desk.order[part] = part
+        # Problems 19 and 21 draw their contours at the scale of the larger object.
+        scale = desk.scale[0] if sizes[part, 0] == 10.5 else 1.0
+        draw_contour(desk, part, scale * sizes[part, 0], scale * sizes[part, 1])
 
 
 @kernel
-def _draw_all(
-    desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order, images, boxes, details, shared, ink
-):
-    desk.fixed = identity_keys.size > 0
-    previous = -1
-    for number in order:
-        if desk.fixed and (previous < 0 or identity_keys[number] != identity_keys[previous]):
-            _draw_identity(desk, problem, sizes, num_alike, identity_keys[number])
-        previous = number
-        seed_generator(desk, keys[number])
-        for part in range(NUM_BASE_SLOTS):
-            desk.order[part] = part
-        if desk.fixed:
-            for part in range(num_alike - 1):
-                other = part + int((num_alike - part) * draw_uniform(desk))
-                desk.order[part], desk.order[other] = desk.order[other], desk.order[part]
-        while True:
-            if compose(desk, problem, labels[number]):
-                _finish(desk, number, images, boxes, details, shared, ink)
-                if change == NO_CHANGE:
-                    break
-                if change_image(desk, problem, change):
-                    _finish(desk, labels.size + number, images, boxes, details, shared, ink)
-                    break
+def _deal_parts(desk, num_alike):
+    """The parts of an image, by chance among contours that the rule treats alike where these are an identity's."""
+    for part in range(NUM_BASE_SLOTS):
+        desk.order[part] = part
+    if desk.fixed:
+        for part in range(num_alike - 1):
+            other = part + int((num_alike - part) * draw_uniform(desk))
+            desk.order[part], desk.order[other] = desk.order[other], desk.order[part]
 
 
 @kernel
@@ -162,15 +134,38 @@ def _finish(desk, row, images, boxes, details, shared, ink):
 
 @cache
 def _compile_batch(version: str) -> Any:
-    # A kernel is compiled once for the kernels that call it, and once more for anything else: so this calls only one.
+    # All that calls ``compose`` stands here: a kernel that did would be compiled with the whole of it once more.
     def draw_images(
         desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order, images, boxes, details, shared, ink
     ):
         _ = version  # numba's cache notices a change in this function alone; so it holds what stands for the others
-        _draw_all(
-            desk, problem, sizes, num_alike, change, labels, keys, identity_keys, order,
-            images, boxes, details, shared, ink,
-        )  # fmt: skip
+        desk.fixed = identity_keys.size > 0
+        previous = -1
+        for number in order:
+            found = not desk.fixed or (previous >= 0 and identity_keys[number] == identity_keys[previous])
+            if not found:
+                seed_generator(desk, identity_keys[number])
+            while not found:
+                _draw_contours(desk, sizes)
+                found = compose(desk, problem, 0)
+                for turn in range(num_alike):
+                    for part in range(num_alike):
+                        desk.order[part] = (part + turn) % num_alike
+                    tries = 0
+                    while found and not compose(desk, problem, 1):
+                        tries += 1
+                        found = tries < _MAX_TRIES_OF_IDENTITY
+            previous = number
+            seed_generator(desk, keys[number])
+            _deal_parts(desk, num_alike)
+            done = False
+            while not done:
+                if compose(desk, problem, labels[number]):
+                    _finish(desk, number, images, boxes, details, shared, ink)
+                    done = change == NO_CHANGE
+                    if not done and change_image(desk, problem, change):
+                        _finish(desk, labels.size + number, images, boxes, details, shared, ink)
+                        done = True
 
     try:
         return numba.njit(cache=True)(draw_images)
