@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -165,7 +165,8 @@ def inner_steps(
             )
             gradient = dict(zip(moving, gradients))
             moved = {
-                name: current[name] - _rate_of(name, number, inner_loop, rates) * gradient[name] for name in moving
+                name: _descend(current[name], gradient[name], _rate_of(name, number, inner_loop, rates))
+                for name in moving
             }
             current = current | moved
         yield InnerStep(loss=support_loss, logits=logits, gradient=gradient, parameters=current, buffers=new_buffers)
@@ -241,6 +242,29 @@ def _rate_of(name: str, number: int, inner_loop: InnerLoop, rates: Parameters | 
         return inner_loop.learning_rate
     of_layer = rates[layer_of(name)]
     return of_layer[min(number, len(of_layer) - 1)]
+
+
+def _descend(parameter: Tensor, gradient: Tensor, rate: float | Tensor) -> Tensor:
+    """theta - rate * gradient."""
+    if isinstance(rate, Tensor) or gradient.requires_grad or gradient.stride() != parameter.stride():
+        return parameter - rate * gradient
+    return cast("Tensor", _ConstantStep.apply(parameter, gradient, rate))
+
+
+class _ConstantStep(torch.autograd.Function):
+    """theta - rate * gradient for a constant gradient, to the bit, in one new tensor instead of two.
+
+    New tensors of the size of a network cost more than the arithmetic on them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, gradient: Tensor, rate: float) -> Tensor:
+        step = rate * gradient
+        return torch.sub(parameter, step, out=step)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0], None, None
 
 
 class _HeadAnswers:
