@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--inner-steps", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORDS", help="those whose name holds one of these")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--learn2learn", type=Path, metavar="FOLDER", help="folder that holds its two copied files")
     options = parser.parse_args()
@@ -56,7 +57,8 @@ def main() -> None:
         for steps in options.inner_steps:
             print(f"conv6, {size} px, {steps} inner step{'s' * (steps > 1)}", flush=True)
             for name, step in contenders(size, steps, peers):
-                print(f"  {name:<36}{measure(step, options.repeats):9.0f} ms", flush=True)
+                if any(words in name for words in options.only):
+                    print(f"  {name:<36}{measure(step, options.repeats):9.0f} ms", flush=True)
 
 
 def contenders(size: int, steps: int, peers: dict[str, Any]) -> list[tuple[str, Step]]:
