@@ -76,6 +76,12 @@ def test_what_the_rule_measures_tells_the_classes_apart(problem: int, latent: st
     assert latents[latent][labels == 1].max() <= most_1
 
 
+def test_rotations_are_degrees_over_the_whole_circle():
+    _, _, latents = generate_dataset("svrt21", num_images=200, seed=4)
+    rotations = latents[["rotation1", "rotation2"]].to_numpy()
+    assert 0 <= rotations.min() < 20 and 340 < rotations.max() < 360
+
+
 def test_contours_inside_are_counted_as_the_rules_of_8_and_23_say():
     _, labels, latents = generate_dataset("svrt23", num_images=200, seed=4)
     assert set(latents["num_inside"][labels == 1]) == {1} and set(latents["num_inside"][labels == 0]) == {0, 2}

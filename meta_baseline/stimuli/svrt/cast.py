@@ -80,6 +80,7 @@ class Cast:
         for number, name in enumerate(self.details):
             column = values[:, :, number]
             column = _number_kinds(column, order) if name in _KINDS else column
+            column = np.degrees(column) if name == "rotation" else column
             columns[name] = column.astype(np.int64) if name in _WHOLE else column
         return columns
 
