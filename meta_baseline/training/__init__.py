@@ -1,7 +1,8 @@
 """Training networks that differ in one thing only: how a step is taken.
 
 recipe       Recipe                        everything that fixes a run's result
-recipes      demo, demo_32px               runs that have a name: functions that return a recipe
+recipes      RECIPES                       runs that have a name: functions that return a recipe
+pools        prepare_pool                  the images of a recipe, to train on and to watch
 objectives   classification_loss           the loss that trains exactly the logits that decide
 pool_images  PoolImages                    rows of the training pool -> augmented network inputs
 baseline     BaselineLearner               a step on a batch of mixed tasks
@@ -10,8 +11,11 @@ reptile      ReptileLearner                a step on episodes, along the inner l
 protonet     ProtoNetLearner               a step on episodes, through class means
 loop         train                         recipe and pool -> checkpoints and learning curve
 optimiser    Optimiser                     orthogonalised momentum for hidden weights, AdamW for the rest
-pair         train_pair                    both arms at once, one process each
+saving       write_state, read_state       what a run leaves, and the state that a killed one goes on from
+guards       RunOutcome                    what would make an accuracy meaningless
+pair         train_pair, train_arms        arms side by side, one process each
 answers      answer_queries                one network, one task: as it is, adapted, batch norm refitted
 verdicts     compare_arms, check_networks  what the accuracies allow one to say
 evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
+arms_outcome measure_arms                  every arm beside its controls, over paired seeds
 """
