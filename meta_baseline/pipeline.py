@@ -16,7 +16,7 @@ from typing import Any
 from meta_baseline.activation_analysis import compare_activations
 from meta_baseline.behaviour import measure_behaviour
 from meta_baseline.commits import locked, write_atomic
-from meta_baseline.datasets import Stimuli, read_grey_images
+from meta_baseline.datasets import Stimuli, build_loader, read_grey_images
 from meta_baseline.datasets.shortcuts import check_stimuli_shortcuts
 from meta_baseline.errors import MetaBaselineError
 from meta_baseline.figures import activations, autoencoders, behaviour, probes, training, weights
@@ -35,6 +35,7 @@ from meta_baseline.tables.probes import tabulate_probes
 from meta_baseline.tables.training import tabulate_training
 from meta_baseline.tables.weights import tabulate_weights
 from meta_baseline.weight_analysis import compare_weight_spaces
+from meta_baseline.weight_space.checkpoint_series import load_series
 
 _LOG = logging.getLogger("meta_baseline")
 
@@ -150,6 +151,9 @@ def _run_weights(materials: Materials) -> Result:
         inputs.baseline,
         meta_initial=inputs.meta_initial,
         baseline_initial=inputs.baseline_initial,
+        meta_checkpoints=load_series(materials.study.meta_model, inputs.meta),
+        baseline_checkpoints=load_series(materials.study.baseline_model, inputs.baseline),
+        loader=None if inputs.stimuli is None else build_loader(inputs.stimuli, materials.study.batch_size, 0),
         rng=stage_rng(materials.study, "weights"),
     )
 

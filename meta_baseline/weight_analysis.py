@@ -6,7 +6,7 @@ every number stands beside that of untrained networks. One pair of checkpoints i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from meta_baseline.activations.recording import Batch
 from meta_baseline.alignment import PermutationSpec, apply_permutation
 from meta_baseline.checkpoints import load_models
 from meta_baseline.layers import list_layers, pair_layers
@@ -30,8 +31,10 @@ from meta_baseline.weight_space.controls import (
 from meta_baseline.weight_space.estimates import list_estimates
 from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
 from meta_baseline.weight_space.findings import list_findings
+from meta_baseline.weight_space.first_layer import compare_first_layers
 from meta_baseline.weight_space.inputs import check_initial, list_damaged, list_not_compared, share_parameters
 from meta_baseline.weight_space.layer_statistics import MAGNITUDE_EDGES
+from meta_baseline.weight_space.on_images import measure_on_images
 from meta_baseline.weight_space.relations import (
     LayerDisplacement,
     LayerProjection,
@@ -73,6 +76,7 @@ def compare_weight_spaces(
     meta_checkpoints: Checkpoints = (),
     baseline_checkpoints: Checkpoints = (),
     permutations: PermutationSpec | None = None,
+    loader: Iterable[Batch] | None = None,
     rng: np.random.Generator | None = None,
 ) -> WeightSpaceResult:
     """Statistics, matching, joint projection and displacement of the parameters of two networks.
@@ -86,6 +90,8 @@ def compare_weight_spaces(
             the right yardstick, the difference of two seeds.
         meta_checkpoints, baseline_checkpoints: images seen and network, for checkpoints on the way, in order.
         permutations: the symmetries of networks that are no chain of layers, such as residual ones; default: derived.
+        loader: batches of (images, labels, ...), on whose first images the loss between the networks is measured, units
+            are matched by activations and filters are shown at work; without it a check says that this was not done.
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
 
     Raises:
@@ -106,10 +112,12 @@ def compare_weight_spaces(
     if roles:
         relation, aligned = relate_networks(meta_model, baseline_model, roles, permutations)
     controls: list[NetworkRelation] = []
+    fresh_pair = untrained[0], untrained[1]
     projections: tuple[LayerProjection, ...] = ()
     for first, second in split_pairs(untrained) if roles else ():
         control, aligned_untrained = relate_networks(first, second, roles, permutations)
         if not controls:
+            fresh_pair = first, aligned_untrained
             projections = project_layers(meta_model, aligned, first, aligned_untrained, roles, rng)
         controls.append(control)
     scattered = shuffle_weights(meta_model, rng), shuffle_weights(baseline_model, rng)
@@ -118,6 +126,7 @@ def compare_weight_spaces(
     layers: list[LayerWeights] = []
     displacements: list[LayerDisplacement] = []
     measured: list[Measured] = []
+    first_role = list_layers(meta_model)[0].role
     own_untrained = [measure_network(model) for model in untrained]
     for network, model, initial, fresh, seeds, shuffled in (
         ("meta", meta_model, meta_initial, untrained, meta_seeds, scattered[0]),
@@ -148,6 +157,19 @@ def compare_weight_spaces(
     shared = share_parameters(meta_initial, baseline_initial, roles)
     # Networks with one step 0 still share its order of units: matching their ends would tear their start in two.
     orders = {} if relation is None or shared else relation.alignment.permutations
+    on_images = measure_on_images(
+        (meta_model, baseline_model),
+        relation,
+        loader=loader,
+        pairing=pairing,
+        third=("an untrained network", untrained[0]) if meta_initial is None else ("step 0 of meta", meta_initial),
+        untrained=(untrained[0], untrained[1]),
+        seed_pairs=seed_pairs,
+        spec=permutations,
+        roles=roles,
+    )
+    intact = not {(network, first_role) for network in ("meta", "baseline")} & excluded
+    first_layer = compare_first_layers(meta_model, aligned, fresh_pair, on_images.image) if intact else None
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
@@ -169,6 +191,10 @@ def compare_weight_spaces(
             ],
             roles,
         ),
+        connectivity=on_images.connectivity,
+        connectivity_reason=on_images.reason,
+        matching=on_images.matching,
+        first_layer=first_layer,
         displacements=tuple(displacements),
         displacement_cosines=(
             displacement_cosines((meta_model, baseline_model), meta_initial, roles)

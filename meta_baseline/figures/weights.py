@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from meta_baseline.figures import weight_paths, weight_spectra
+from meta_baseline.figures import weight_connectivity, weight_filters, weight_paths, weight_spectra
 from meta_baseline.figures.style import ACCENT, COLOURS, CONTROL, INK, UNTRAINED, FigureSpec, new_figure, styled
 from meta_baseline.figures.weight_parts import (
     NETWORKS,
@@ -269,6 +269,8 @@ _DISPLACEMENT_PANELS: tuple[
 
 FIGURES = (
     *weight_paths.FIGURES,
+    *weight_connectivity.FIGURES,
+    *weight_filters.FIGURES,
     *weight_spectra.FIGURES,
     FigureSpec(
         slug="joint_projection",

@@ -19,6 +19,7 @@ def tabulate_weights(result: WeightSpaceResult) -> dict[str, pd.DataFrame]:
         "relations": _tabulate_relations(result),
         "displacements": _tabulate_displacements(result),
         "network_paths": _tabulate_paths(result),
+        "loss_between": _tabulate_loss(result),
         "tails": _tabulate_tails(result),
         "running_statistics": _tabulate_running_statistics(result),
         "not_compared": pd.DataFrame(
@@ -136,4 +137,17 @@ def _tabulate_paths(result: WeightSpaceResult) -> pd.DataFrame:
             "component 1": paths.coordinates[:, 0],
             "component 2": paths.coordinates[:, 1],
         }
+    )
+
+
+def _tabulate_loss(result: WeightSpaceResult) -> pd.DataFrame:
+    connectivity = result.connectivity
+    if connectivity is None:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        [
+            {"path": path.name, "share of the second": share, "loss in nats": loss, "accuracy": accuracy}
+            for path in (*connectivity.paths, *connectivity.seed_paths)
+            for share, loss, accuracy in zip(path.shares, path.losses, path.accuracies)
+        ]
     )

@@ -40,6 +40,7 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
         yield _check("weights.matching", "warn", sentence)
         return
     yield _yardstick_check(facts)
+    yield _connectivity_check(facts)
     yield _identity_check(facts)
     yield _matching_check(facts)
     yield _function_check(facts)
@@ -75,6 +76,15 @@ def _yardstick_check(facts: WeightFacts) -> Check:
         "trained seeds of one condition may differ more than these."
     )
     return _check("weights.yardstick", "note", sentence)
+
+
+def _connectivity_check(facts: WeightFacts) -> Check:
+    if facts.connectivity is None:
+        sentence = f"The loss between the two networks was not measured: {facts.connectivity_reason}."
+        return _check("weights.connectivity", "note", sentence)
+    names = ", ".join(path.name for path in facts.connectivity.paths)
+    sentence = f"The loss between the two networks was measured on {facts.connectivity.num_images} images ({names})."
+    return _check("weights.connectivity", "pass", sentence)
 
 
 def _identity_check(facts: WeightFacts) -> Check:

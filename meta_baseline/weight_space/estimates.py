@@ -194,6 +194,7 @@ def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
             n=sum(network != "untrained" for network in facts.network_projection.networks),
             n_unit="networks",
         )
+    yield from _connectivity_estimates(facts)
     for index, seeds in enumerate(facts.seed_relations, start=1):
         yield Estimate(
             name=f"network.cosine.seeds{index}",
@@ -213,6 +214,55 @@ def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
             n=sum(len(permutation) for permutation in facts.relation.alignment.permutations.values()),
             n_unit="units",
         )
+
+
+def _connectivity_estimates(facts: WeightFacts) -> Iterator[Estimate]:
+    connectivity, matching = facts.connectivity, facts.matching
+    if connectivity is not None:
+        seeds = connectivity.seed_paths
+        for path in connectivity.paths:
+            for name, words, unit, value, others in (
+                ("barrier", "highest rise of the loss", "nats", path.barrier, [seed.barrier for seed in seeds]),
+                (
+                    "accuracy_drop",
+                    "deepest fall of the accuracy",
+                    "accuracy",
+                    path.accuracy_drop,
+                    [seed.accuracy_drop for seed in seeds],
+                ),
+            ):
+                yield Estimate(
+                    name=f"network.{name}.{path.slug}",
+                    label=f"{words} between the two networks ({path.name})",
+                    value=value,
+                    unit=unit,
+                    reference=float(np.mean(others)) if others else 0.0,
+                    reference_label=f"mean of {len(others)} pairs of seeds" if others else "no barrier",
+                    n=connectivity.num_images,
+                    n_unit="images",
+                )
+    if matching is not None:
+        for role, agreement in matching.agreement.items():
+            num_units = facts.num_units(role)
+            yield Estimate(
+                name=f"{role}.matchings_agree",
+                label=f"{role}: units with the same partner by weights and by activations",
+                value=agreement,
+                unit="fraction of units",
+                reference=1.0 / num_units if num_units else None,
+                reference_label="chance" if num_units else "",
+                n=num_units,
+                n_unit="units",
+            )
+            yield Estimate(
+                name=f"{role}.matched_correlation",
+                label=f"{role}: correlation over images of units matched by activations, mean",
+                value=matching.correlations[role],
+                reference=matching.untrained_correlations[role],
+                reference_label="two untrained networks, matched the same way",
+                n=num_units,
+                n_unit="units",
+            )
 
 
 def _displacement_estimates(layer: LayerDisplacement, facts: WeightFacts) -> Iterator[Estimate]:

@@ -8,7 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from meta_baseline.layers import LayerPairing
+from meta_baseline.weight_space.connectivity import Connectivity
+from meta_baseline.weight_space.first_layer import FirstLayer
 from meta_baseline.weight_space.heavy_tails import TailFit
+from meta_baseline.weight_space.on_images import MatchAgreement
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
 from meta_baseline.weight_space.running_statistics import RunningStatistics
 from meta_baseline.weight_space.trajectories import NetworkProjection
@@ -79,6 +82,9 @@ class WeightFacts:
         yardstick: how different the layers' statistics are beside pairs of one recipe; None without a pair to compare.
         projections: joint principal components of the units of each comparable layer.
         network_projection: whole networks, with step 0 and checkpoints, on two components; None with fewer than three.
+        connectivity: loss between the two networks; None where ``connectivity_reason`` says why.
+        matching: matching by activations beside matching by weights; None where it could not be tried.
+        first_layer: pairs of first filters; None where they do not correspond.
         displacements: how far training moved each layer; none for a network whose step 0 is unknown.
         displacement_cosines: by role, whether training moved both networks alike; empty unless they share step 0.
         not_compared: layers and parameters that were left out of some comparison, with the reason.
@@ -101,6 +107,10 @@ class WeightFacts:
     yardstick: Yardstick | None
     projections: tuple[LayerProjection, ...]
     network_projection: NetworkProjection | None
+    connectivity: Connectivity | None
+    connectivity_reason: str
+    matching: MatchAgreement | None
+    first_layer: FirstLayer | None
     displacements: tuple[LayerDisplacement, ...]
     displacement_cosines: dict[str, float]
     not_compared: tuple[NotCompared, ...]

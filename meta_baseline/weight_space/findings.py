@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from meta_baseline.results import Finding
+from meta_baseline.weight_space.connectivity import Connectivity
 from meta_baseline.weight_space.facts import WeightFacts
 from meta_baseline.weight_space.layer_statistics import STATISTICS
 from meta_baseline.weight_space.relations import FEWEST_UNITS, pool_by_units
@@ -35,6 +36,8 @@ def _findings(facts: WeightFacts) -> Iterator[Finding]:
         yield _difference_finding(facts, facts.yardstick)
     if dead := _dead_finding(facts):
         yield dead
+    if facts.connectivity is not None:
+        yield _connectivity_finding(facts.connectivity)
 
 
 def _likeness_finding(facts: WeightFacts) -> Finding:
@@ -112,6 +115,21 @@ def _difference_finding(facts: WeightFacts, yardstick: Yardstick) -> Finding:
     if "untrained" in yardstick.source:
         sentence += "; whether it is more than two seeds of one condition differ needs further seeds"
     return Finding(sentence=sentence + ".", importance=0.35, estimates=names, beyond_control=True)
+
+
+def _connectivity_finding(connectivity: Connectivity) -> Finding:
+    stored, *matched = connectivity.paths
+    last = matched[-1]
+    sentence = (
+        f"On the line between the two networks the loss rises by up to {stored.barrier:.2f} nats as stored, "
+        + " and ".join(f"{path.barrier:.2f} {path.name}" for path in matched)
+        + f" ({connectivity.num_images} images; the networks themselves are at {stored.losses[0]:.2f} and "
+        f"{stored.losses[-1]:.2f})"
+    )
+    if connectivity.seed_paths:
+        sentence += f"; two seeds of one condition have {_range([path.barrier for path in connectivity.seed_paths])}"
+    names = tuple(f"network.barrier.{path.slug}" for path in (stored, last))
+    return Finding(sentence=sentence + ".", importance=0.3, estimates=names)
 
 
 def _dead_finding(facts: WeightFacts) -> Finding | None:

@@ -1,0 +1,101 @@
+"""First-layer filters as pictures, matched pairs side by side, and what each pair does to a stimulus."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meta_baseline.figures.style import BASELINE, META, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.weight_analysis import WeightSpaceResult
+from meta_baseline.weight_space.first_layer import FirstLayer
+
+NUM_UNTRAINED = 3
+PER_ROW = 3
+
+
+@styled
+def draw_first_layer(result: WeightSpaceResult) -> Figure | None:
+    """Pairs of filters from the most to the least alike, then pairs of two untrained networks."""
+    first = result.first_layer
+    if first is None:
+        return None
+    with_maps = first.meta_maps.size > 0
+    rows = -(-len(first.units) // PER_ROW) + 1
+    width = 5 if with_maps else 3  # filters, maps, and a gap
+    figure = new_figure(7.2, 0.75 + 0.78 * rows)
+    ratios = ([1, 1, 1, 1, 0.35] if with_maps else [1, 1, 1.4]) * PER_ROW
+    grid = figure.subplots(rows, width * PER_ROW, squeeze=False, gridspec_kw={"width_ratios": ratios})
+    for ax in grid.flat:
+        ax.axis("off")
+    for k in range(len(first.units)):
+        row, start = k // PER_ROW, width * (k % PER_ROW)
+        panels = grid[row, start : start + width - 1]
+        _show_filter(panels[0], first.meta[k], META)
+        _show_filter(panels[1], first.baseline[k], BASELINE)
+        if with_maps:
+            top = max(float(first.meta_maps[k].max()), float(first.baseline_maps[k].max()), 1e-9)
+            _show_map(panels[2], first.meta_maps[k], top, META)
+            _show_map(panels[3], first.baseline_maps[k], top, BASELINE)
+        panels[0].set_title(f"cosine {first.pair_cosines[k]:.2f}", fontsize=8.5, fontweight="normal", pad=3)
+    _show_untrained(grid[-1], first, width)
+    if with_maps:
+        last = grid[-1, -2]
+        last.imshow(first.stimulus, cmap="gray_r")
+        last.set_title("stimulus", fontsize=8.5, fontweight="normal", pad=3)
+    words = "filter, filter, answer, answer" if with_maps else "filter, filter"
+    for label, colour in (("meta", META), ("baseline, matched", BASELINE), ("two untrained networks", UNTRAINED)):
+        grid[0, 0].plot([], [], "s", color=colour, markerfacecolor="none", markersize=9, label=label)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, title=f"{first.role}: {words}")
+    return figure
+
+
+def _show_untrained(panels: np.ndarray, first: FirstLayer, width: int) -> None:
+    count = len(first.units)
+    chosen = [round(i) for i in np.linspace(0, count - 1, min(NUM_UNTRAINED, count))]
+    shown = np.linspace(0, len(first.untrained_cosines) - 1, count).round().astype(int)
+    for place, k in enumerate(chosen[: PER_ROW if width == 3 else PER_ROW - 1]):
+        start = width * place
+        _show_filter(panels[start], first.untrained[0, k], UNTRAINED)
+        _show_filter(panels[start + 1], first.untrained[1, k], UNTRAINED)
+        cosine = first.untrained_cosines[shown[k]]
+        panels[start].set_title(f"cosine {cosine:.2f}", fontsize=8.5, fontweight="normal", pad=3)
+
+
+def _show_filter(ax: Axes, weights: np.ndarray, colour: str) -> None:
+    """Grey filters with red above and blue below zero; colour filters as colours around a middle grey."""
+    top = max(float(np.abs(weights).max()), 1e-9)
+    if len(weights) == 3:
+        ax.imshow(0.5 + 0.5 * weights.transpose(1, 2, 0) / top, vmin=0, vmax=1)
+    else:
+        ax.imshow(weights.mean(axis=0), cmap="RdBu_r", vmin=-top, vmax=top)
+    _frame(ax, colour)
+
+
+def _show_map(ax: Axes, answers: np.ndarray, top: float, colour: str) -> None:
+    ax.imshow(answers, cmap="gray_r", vmin=0, vmax=top)
+    _frame(ax, colour)
+
+
+def _frame(ax: Axes, colour: str) -> None:
+    ax.axis("on")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color(colour)
+        spine.set_linewidth(1.4)
+
+
+FIGURES = (
+    FigureSpec(
+        slug="first_layer",
+        title="The filters that see the image",
+        how_to_read="Matched pairs of first filters, from the most to the least alike, evenly chosen: red weights "
+        "are positive, blue ones negative; filters on colours are shown as colours around grey. Beside each pair is "
+        "what both do to the stimulus at the bottom right, dark where they answer, on one scale per pair. The last row "
+        "has pairs of two untrained networks that were matched the same way.",
+        draw=draw_first_layer,
+    ),
+)

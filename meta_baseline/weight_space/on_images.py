@@ -1,0 +1,145 @@
+"""What the weight analysis measures on images: loss between the networks, matching by activations, first filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from meta_baseline.activations.recording import Batch
+from meta_baseline.alignment import PermutationSpec, apply_permutation, scale_layer
+from meta_baseline.layers import LayerPairing, list_layers
+from meta_baseline.weight_space.activation_matching import match_activations
+from meta_baseline.weight_space.connectivity import (
+    Connectivity,
+    LabelledImages,
+    LossPath,
+    has_running_statistics,
+    measure_path,
+    measure_surface,
+    trace_paths,
+)
+from meta_baseline.weight_space.images import choose_effort, take_images, why_not_connected
+from meta_baseline.weight_space.layer_statistics import cosine_and_distance
+from meta_baseline.weight_space.relations import NetworkRelation, relate_networks
+
+NOT_GIVEN = "no images were given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchAgreement:
+    """Matching by activations beside matching by weights.
+
+    Attributes:
+        correlations, untrained_correlations: by role, mean correlation of matched units over images; of the two
+            networks, and of two untrained ones.
+        agreement: by role, share of units for which both matchings give the same partner.
+        cosine: of the weights of all layers together, matched by activations.
+    """
+
+    correlations: dict[str, float]
+    untrained_correlations: dict[str, float]
+    agreement: dict[str, float]
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnImages:
+    """All of it; ``connectivity`` is None where ``reason`` says why."""
+
+    connectivity: Connectivity | None
+    reason: str
+    matching: MatchAgreement | None
+    image: Tensor | None
+
+
+def measure_on_images(
+    networks: tuple[nn.Module, nn.Module],
+    relation: NetworkRelation | None,
+    *,
+    loader: Iterable[Batch] | None,
+    pairing: LayerPairing,
+    third: tuple[str, nn.Module],
+    untrained: tuple[nn.Module, nn.Module],
+    seed_pairs: Sequence[tuple[nn.Module, nn.Module]],
+    spec: PermutationSpec | None,
+    roles: Sequence[str],
+) -> OnImages:
+    """Everything that needs images, on the first of a loader; nothing but the reason where there are none."""
+    if loader is None:
+        return OnImages(connectivity=None, reason=NOT_GIVEN, matching=None, image=None)
+    meta, baseline = networks
+    effort = choose_effort(meta)
+    data = take_images(loader, meta, effort.num_images)
+    image = data.images[:1]
+    if relation is None:
+        reason = "no layer of the two networks can be matched"
+        return OnImages(connectivity=None, reason=reason, matching=None, image=image)
+    matching = None
+    reason = why_not_connected(meta, baseline, pairing)
+    if not reason:
+        matching = _compare_matchings(networks, relation, untrained, data, spec)
+    if reason or len(roles) < len(pairing.pairs):
+        reason = reason or "layers with damaged parameters cannot be averaged"
+        return OnImages(connectivity=None, reason=reason, matching=matching, image=image)
+    matched = apply_permutation(baseline, relation.alignment.permutations, spec)
+    connectivity = Connectivity(
+        paths=trace_paths(meta, baseline, matched, data, effort.path_points),
+        seed_paths=tuple(_seed_path(pair, data, spec, roles, effort.path_points) for pair in seed_pairs[:2]),
+        surface=measure_surface(meta, matched, third[1], data, name=third[0], num_points=effort.surface_points),
+        num_images=len(data.images),
+    )
+    return OnImages(connectivity=connectivity, reason="", matching=matching, image=image)
+
+
+def _seed_path(
+    pair: tuple[nn.Module, nn.Module],
+    data: LabelledImages,
+    spec: PermutationSpec | None,
+    roles: Sequence[str],
+    num_points: int,
+) -> LossPath:
+    first, second = pair
+    _, matched = relate_networks(first, second, roles, spec)
+    reset = has_running_statistics(first)
+    name = "two seeds, matched" + (", batch norm reset" if reset else "")
+    return measure_path(first, matched, data, name=name, num_points=num_points, reset=reset)
+
+
+def _compare_matchings(
+    networks: tuple[nn.Module, nn.Module],
+    relation: NetworkRelation,
+    untrained: tuple[nn.Module, nn.Module],
+    data: LabelledImages,
+    spec: PermutationSpec | None,
+) -> MatchAgreement:
+    batches = data.calibration.split(64)
+    found, fresh = (match_activations(*pair, batches, spec=spec) for pair in (networks, untrained))
+    by_weights = relation.alignment.permutations
+    roles = [layer.role for layer in relation.layers]
+    matched = apply_permutation(networks[1], found.permutations, spec)
+    inner, possible = 0.0, 0.0
+    for role in roles:
+        cosine, num_units = _cosine(networks[0], matched, role)
+        if np.isfinite(cosine):
+            inner, possible = inner + num_units * cosine, possible + num_units
+    return MatchAgreement(
+        correlations={role: float(values.mean()) for role, values in found.after.items()},
+        untrained_correlations={role: float(values.mean()) for role, values in fresh.after.items()},
+        agreement={
+            role: float(np.mean(order == by_weights[role]))
+            for role, order in found.permutations.items()
+            if role in by_weights
+        },
+        cosine=inner / possible if possible else float("nan"),
+    )
+
+
+def _cosine(meta: nn.Module, matched: nn.Module, role: str) -> tuple[float, int]:
+    one, other = (
+        scale_layer(model, next(layer for layer in list_layers(model) if layer.role == role))
+        for model in (meta, matched)
+    )
+    return cosine_and_distance(one, other)[0], len(one.weight)
