@@ -27,8 +27,12 @@ MAX_INITIAL_SD = 5.0
 """Of the decision margin at step 0; beyond it the first steps undo the initialisation and kill units on the way."""
 MAX_DEAD_FRACTION = 0.5
 """Of the units of one layer, over the images looked at."""
-MIN_CONTRAST = 32
-"""Grey levels between the darkest and the lightest pixel of an image, below which it shows nothing."""
+MIN_CONTRAST = 4
+"""Grey levels between the darkest and the lightest pixel of an image, below which it shows nothing.
+
+Light colours are faint in grey and fainter when averaged down: 5 % of random_color have less than 30 levels at 64 px,
+and less than 17 at 32 px. They can still be seen by a network; published blank images have none.
+"""
 NUM_IMAGES = 256
 """Looked at by each guard, spread over the pool."""
 
