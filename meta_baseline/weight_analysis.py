@@ -32,7 +32,15 @@ from meta_baseline.weight_space.estimates import list_estimates
 from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
 from meta_baseline.weight_space.findings import list_findings
 from meta_baseline.weight_space.first_layer import compare_first_layers
-from meta_baseline.weight_space.inputs import check_initial, list_damaged, list_not_compared, share_parameters
+from meta_baseline.weight_space.inputs import (
+    check_companion,
+    check_parameters,
+    list_bad_statistics,
+    list_constant,
+    list_damaged,
+    list_not_compared,
+    share_parameters,
+)
 from meta_baseline.weight_space.layer_statistics import MAGNITUDE_EDGES
 from meta_baseline.weight_space.on_images import measure_on_images
 from meta_baseline.weight_space.relations import (
@@ -95,12 +103,22 @@ def compare_weight_spaces(
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
 
     Raises:
-        InputError: when no layer corresponds, or a step 0 is not of its network's architecture.
+        InputError: when no layer corresponds, weights are no real numbers, or a step 0, seed or checkpoint does not fit
+            its network.
+        UsageError: for images without labels, or symmetries that do not fit.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     pairing = pair_layers(meta_model, baseline_model)
-    for name, model, initial in (("meta", meta_model, meta_initial), ("baseline", baseline_model, baseline_initial)):
-        check_initial(name, model, initial)
+    for name, model, initial, others, series in (
+        ("meta", meta_model, meta_initial, meta_seeds, meta_checkpoints),
+        ("baseline", baseline_model, baseline_initial, baseline_seeds, baseline_checkpoints),
+    ):
+        check_parameters(name, model)
+        check_companion("step 0", name, model, initial)
+        for other in others:
+            check_companion("further seed", name, model, other)
+        for _, checkpoint in series:
+            check_companion("checkpoint on the way", name, model, checkpoint)
     untrained = draw_untrained(meta_model, rng)
     baseline_untrained = untrained if pairing.same_function else draw_untrained(baseline_model, rng)
     damaged = list_damaged("meta", meta_model) + list_damaged("baseline", baseline_model)
@@ -203,6 +221,8 @@ def compare_weight_spaces(
         ),
         not_compared=(*list_not_compared(pairing, meta_model, baseline_model), *damaged),
         damaged=damaged,
+        constant=list_constant("meta", meta_model) + list_constant("baseline", baseline_model),
+        bad_statistics=list_bad_statistics("meta", meta_model) + list_bad_statistics("baseline", baseline_model),
         equal_roles=tuple(role for role in roles if share_parameters(meta_model, baseline_model, [role])),
         initial_known=(meta_initial is not None, baseline_initial is not None),
         initial_shared=shared,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from meta_baseline.results import Check, Verdict
 from meta_baseline.weight_space.facts import WeightFacts
+from meta_baseline.weight_space.inputs import NotCompared
 
 LARGE_LOGIT_CHANGE = 1e-3
 """Relative; reordering the sums of a float32 network changes its logits by about 1e-6."""
@@ -28,11 +29,18 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
     )
     yield _initial_check(facts)
     if facts.damaged:
-        parts = "; ".join(f"{item.role} of the {item.network} network ({item.reason})" for item in facts.damaged)
-        yield _check("weights.finite", "fail", f"Layers with parameters that are not finite are left out: {parts}.")
+        sentence = f"Layers with parameters that are not finite are left out: {_name_layers(facts.damaged)}."
+        yield _check("weights.finite", "fail", sentence)
     else:
         yield _check("weights.finite", "pass", "All parameters of both networks are finite.")
-    if uncalibrated := [f"{x.role} ({x.network})" for x in facts.layers if np.isnan(x.values["norm"])]:
+    if facts.constant:
+        parts = _name_layers(facts.constant)
+        sentence = f"Layers without any spread of weights, whose shape statistics mean nothing: {parts}."
+        yield _check("weights.constant", "warn", sentence)
+    if facts.bad_statistics:
+        sentence = f"Batch norm that cannot be used as it is: {_name_layers(facts.bad_statistics)}."
+        yield _check("weights.batch_norm", "fail", sentence)
+    elif uncalibrated := [f"{x.role} ({x.network})" for x in facts.layers if np.isnan(x.values["norm"])]:
         sentence = f"Batch norm without statistics of images: no norm in use for {', '.join(uncalibrated)}."
         yield _check("weights.batch_norm", "note", sentence)
     if facts.relation is None:
@@ -44,6 +52,10 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
     yield _identity_check(facts)
     yield _matching_check(facts)
     yield _function_check(facts)
+
+
+def _name_layers(items: Sequence[NotCompared]) -> str:
+    return "; ".join(f"{item.role} of the {item.network} network ({item.reason})" for item in items)
 
 
 def _initial_check(facts: WeightFacts) -> Check:

@@ -25,7 +25,7 @@ def list_estimates(facts: WeightFacts) -> tuple[Estimate, ...]:
     if facts.relation is not None:
         for layer in facts.relation.layers:
             estimates += _relation_estimates(facts, layer)
-        estimates += _network_estimates(facts)
+        estimates += [estimate for estimate in _network_estimates(facts) if np.isfinite(estimate.value)]
     for displacement in facts.displacements:
         estimates += _displacement_estimates(displacement, facts)
     for role, cosine in facts.displacement_cosines.items():

@@ -11,6 +11,7 @@ from meta_baseline.layers import LayerPairing
 from meta_baseline.weight_space.connectivity import Connectivity
 from meta_baseline.weight_space.first_layer import FirstLayer
 from meta_baseline.weight_space.heavy_tails import TailFit
+from meta_baseline.weight_space.inputs import NotCompared
 from meta_baseline.weight_space.on_images import MatchAgreement
 from meta_baseline.weight_space.relations import LayerDisplacement, LayerProjection, NetworkRelation
 from meta_baseline.weight_space.running_statistics import RunningStatistics
@@ -59,15 +60,6 @@ class LayerWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotCompared:
-    """A layer or parameter that was left out of a comparison; ``network`` is "meta", "baseline" or "both"."""
-
-    role: str
-    network: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class WeightFacts:
     """Two networks' weights side by side.
 
@@ -89,6 +81,7 @@ class WeightFacts:
         displacement_cosines: by role, whether training moved both networks alike; empty unless they share step 0.
         not_compared: layers and parameters that were left out of some comparison, with the reason.
         damaged: those of them whose parameters are not finite.
+        constant, bad_statistics: layers whose weights are all equal, or whose batch norm keeps impossible statistics.
         equal_roles: comparable layers whose parameters are equal to the last bit.
         initial_known: whether step 0 is known of the meta, and of the baseline network.
         initial_shared: both networks started from the same parameters.
@@ -115,6 +108,8 @@ class WeightFacts:
     displacement_cosines: dict[str, float]
     not_compared: tuple[NotCompared, ...]
     damaged: tuple[NotCompared, ...]
+    constant: tuple[NotCompared, ...]
+    bad_statistics: tuple[NotCompared, ...]
     equal_roles: tuple[str, ...]
     initial_known: tuple[bool, bool]
     initial_shared: bool

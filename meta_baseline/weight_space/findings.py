@@ -28,7 +28,7 @@ def list_findings(facts: WeightFacts) -> tuple[Finding, ...]:
 
 
 def _findings(facts: WeightFacts) -> Iterator[Finding]:
-    if facts.relation is not None:
+    if facts.relation is not None and np.isfinite(facts.relation.cosine_aligned):
         yield _likeness_finding(facts)
     if displaced := _displacement_finding(facts):
         yield displaced
@@ -68,6 +68,8 @@ def _likeness_finding(facts: WeightFacts) -> Finding:
     if beyond:
         untrained = _range(facts.control_cosines(leader.role))
         sentence += f", most in {leader.role} ({leader.cosine_aligned:.2f}; untrained {untrained})"
+    if facts.seed_relations:
+        sentence += f"; two seeds of one condition have {_range([x.cosine_aligned for x in facts.seed_relations])}"
     return Finding(sentence=sentence + ".", importance=0.7 if after > max(control) + 0.05 else 0.4, estimates=rests_on)
 
 

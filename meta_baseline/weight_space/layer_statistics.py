@@ -186,7 +186,8 @@ def is_calibrated(model: nn.Module, layer: Layer) -> bool:
 def _norm_in_use(model: nn.Module, layer: Layer) -> float:
     if not is_calibrated(model, layer):
         return float("nan")
-    folded = fold_batch_norm(model, layer)
+    with np.errstate(invalid="ignore"):  # a negative running variance has a check of its own
+        folded = fold_batch_norm(model, layer)
     return float(np.linalg.norm(_stored_weight(model, layer) if folded is None else folded[0]))
 
 

@@ -22,6 +22,7 @@ from meta_baseline.weight_space.connectivity import (
     trace_paths,
 )
 from meta_baseline.weight_space.images import choose_effort, take_images, why_not_connected
+from meta_baseline.weight_space.inputs import list_bad_statistics
 from meta_baseline.weight_space.layer_statistics import cosine_and_distance
 from meta_baseline.weight_space.relations import NetworkRelation, relate_networks
 
@@ -79,10 +80,11 @@ def measure_on_images(
         return OnImages(connectivity=None, reason=reason, matching=None, image=image)
     matching = None
     reason = why_not_connected(meta, baseline, pairing)
-    if not reason:
+    usable = not (list_bad_statistics("meta", meta) or list_bad_statistics("baseline", baseline))
+    if not reason and usable and len(roles) == len(pairing.pairs):
         matching = _compare_matchings(networks, relation, untrained, data, spec)
-    if reason or len(roles) < len(pairing.pairs):
-        reason = reason or "layers with damaged parameters cannot be averaged"
+    if reason or len(roles) < len(pairing.pairs) or not usable:
+        reason = reason or "layers with damaged parameters or statistics cannot be averaged"
         return OnImages(connectivity=None, reason=reason, matching=matching, image=image)
     matched = apply_permutation(baseline, relation.alignment.permutations, spec)
     connectivity = Connectivity(

@@ -118,7 +118,7 @@ def test_resetting_batch_norm_undoes_what_scaled_statistics_did(networks, data):
 
 def test_the_surface_passes_through_all_three_networks(networks, data):
     third = build_network(SMALL, torch.Generator().manual_seed(5)).eval()
-    surface = measure_surface(*networks, third, data, name="an untrained network", num_points=15)
+    surface = measure_surface(networks[0], networks[1], third, data, name="an untrained network", num_points=15)
     assert surface is not None
     vectors = [nn.utils.parameters_to_vector(network.parameters()).detach() for network in (*networks, third)]
     distance, unit = (float((vectors[0] - vectors[i]).square().sum()) for i in (2, 1))
