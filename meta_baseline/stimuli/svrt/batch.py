@@ -8,7 +8,10 @@ class 1 repeats each of them as often as the others.
 
 from __future__ import annotations
 
+import gc
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -174,6 +177,18 @@ def _compile_batch(version: str) -> Any:
         return numba.njit(draw_images)
 
 
+@contextmanager
+def _pause_collector() -> Iterator[None]:
+    """Compiling makes millions of small objects that stay; looking for garbage among them takes a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @cache
 def _hash_sources() -> str:
     digest = hashlib.sha256()
@@ -214,8 +229,9 @@ def draw_images(
     shared, ink = np.empty((size, NUM_DETAILS)), np.empty(size, np.int64)
     # Images of one identity come after each other, so that it is drawn once.
     order = np.argsort(identity_keys, kind="stable") if identity_keys.size else np.arange(len(labels))
-    draw(
-        new_desk(), problem, sizes, num_alike, change, labels, keys, identity_keys, order,
-        images, boxes, details, shared, ink,
-    )  # fmt: skip
+    with nullcontext() if draw.signatures else _pause_collector():
+        draw(
+            new_desk(), problem, sizes, num_alike, change, labels, keys, identity_keys, order,
+            images, boxes, details, shared, ink,
+        )  # fmt: skip
     return images, boxes, details, shared, ink
