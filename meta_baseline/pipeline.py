@@ -155,6 +155,7 @@ def _run_weights(materials: Materials) -> Result:
         baseline_checkpoints=load_series(materials.study.baseline_model, inputs.baseline),
         loader=None if inputs.stimuli is None else build_loader(inputs.stimuli, materials.study.batch_size, 0),
         rng=stage_rng(materials.study, "weights"),
+        workers=materials.study.num_threads if materials.study.device == "cpu" else 1,
     )
 
 

@@ -21,7 +21,6 @@ from meta_baseline.layers import list_layers, pair_layers
 from meta_baseline.results import Check, Estimate, Finding, save_result
 from meta_baseline.weight_space.checks import list_checks
 from meta_baseline.weight_space.controls import (
-    Measured,
     collect_layers,
     draw_untrained,
     measure_network,
@@ -46,13 +45,13 @@ from meta_baseline.weight_space.on_images import measure_on_images
 from meta_baseline.weight_space.relations import (
     LayerDisplacement,
     LayerProjection,
-    NetworkRelation,
     displacement_cosines,
     measure_displacements,
     project_layers,
     relate_networks,
 )
 from meta_baseline.weight_space.running_statistics import list_running_statistics
+from meta_baseline.weight_space.threads import run_in_threads
 from meta_baseline.weight_space.trajectories import NetworkPoint, project_networks
 from meta_baseline.weight_space.yardstick import judge_pair, pair_seeds, split_pairs
 
@@ -86,6 +85,7 @@ def compare_weight_spaces(
     permutations: PermutationSpec | None = None,
     loader: Iterable[Batch] | None = None,
     rng: np.random.Generator | None = None,
+    workers: int = 1,
 ) -> WeightSpaceResult:
     """Statistics, matching, joint projection and displacement of the parameters of two networks.
 
@@ -101,6 +101,7 @@ def compare_weight_spaces(
         loader: batches of (images, labels, ...), on whose first images the loss between the networks is measured, units
             are matched by activations and filters are shown at work; without it a check says that this was not done.
         rng: draws the untrained controls and the inputs on which a reordered network is checked; default seed 0.
+        workers: networks and layers measured at a time, each on one thread; the result does not depend on it.
 
     Raises:
         InputError: when no layer corresponds, weights are no real numbers, or a step 0, seed or checkpoint does not fit
@@ -126,52 +127,53 @@ def compare_weight_spaces(
     roles = [pair.role for pair in pairing.pairs if pair.comparable_weights]
     roles = [role for role in roles if not {("meta", role), ("baseline", role)} & excluded]
 
-    relation, aligned = None, baseline_model
-    if roles:
-        relation, aligned = relate_networks(meta_model, baseline_model, roles, permutations)
-    controls: list[NetworkRelation] = []
-    fresh_pair = untrained[0], untrained[1]
-    projections: tuple[LayerProjection, ...] = ()
-    for first, second in split_pairs(untrained) if roles else ():
-        control, aligned_untrained = relate_networks(first, second, roles, permutations)
-        if not controls:
-            fresh_pair = first, aligned_untrained
-            projections = project_layers(meta_model, aligned, first, aligned_untrained, roles, rng)
-        controls.append(control)
     scattered = shuffle_weights(meta_model, rng), shuffle_weights(baseline_model, rng)
     seed_pairs = (*pair_seeds(meta_model, meta_seeds), *pair_seeds(baseline_model, baseline_seeds))
+    fresh_pairs = split_pairs(untrained)
+    pairs = ((meta_model, baseline_model), *fresh_pairs, scattered, *seed_pairs) if roles else ()
+    related = run_in_threads(lambda pair: relate_networks(*pair, roles, permutations), pairs, workers)
+    relation, aligned = related[0] if related else (None, baseline_model)
+    fresh_pair = (fresh_pairs[0][0], related[1][1]) if related else fresh_pairs[0]
+    controls = [control for control, _ in related[1 : 1 + len(fresh_pairs)]]
+
+    skipped = {id(model): frozenset[str]() for model in (meta_model, baseline_model, *scattered)}
+    for owner, role in excluded:
+        for model in (meta_model, scattered[0]) if owner == "meta" else (baseline_model, scattered[1]):
+            skipped[id(model)] |= {role}
+    known = (meta_initial, baseline_initial, *meta_seeds, *baseline_seeds)
+    every = (meta_model, baseline_model, *scattered, *untrained, *baseline_untrained, *(x for x in known if x))
+    distinct = list({id(model): model for model in every}.values())
+    values = run_in_threads(lambda net: measure_network(net, skipped.get(id(net), frozenset())), distinct, workers)
+    measured = {id(model): value for model, value in zip(distinct, values)}
 
     layers: list[LayerWeights] = []
     displacements: list[LayerDisplacement] = []
-    measured: list[Measured] = []
-    first_role = list_layers(meta_model)[0].role
-    own_untrained = [measure_network(model) for model in untrained]
     for network, model, initial, fresh, seeds, shuffled in (
         ("meta", meta_model, meta_initial, untrained, meta_seeds, scattered[0]),
         ("baseline", baseline_model, baseline_initial, baseline_untrained, baseline_seeds, scattered[1]),
     ):
-        skipped = frozenset(role for owner, role in excluded if owner == network)
-        measured.append(measure_network(model, skipped))
         layers += collect_layers(
             network,
             model,
-            measured=measured[-1],
-            initial={} if initial is None else measure_network(initial, skipped),
-            shuffled=measure_network(shuffled, skipped),
-            untrained=own_untrained if fresh is untrained else [measure_network(other) for other in fresh],
-            seeds=[measure_network(other, skipped) for other in seeds],
+            measured=measured[id(model)],
+            initial={} if initial is None else measured[id(initial)],
+            shuffled=measured[id(shuffled)],
+            untrained=[measured[id(other)] for other in fresh],
+            seeds=[measured[id(other)] for other in seeds],
         )
         if initial is not None:
-            kept = [layer.role for layer in list_layers(model) if layer.role not in skipped]
+            kept = [layer.role for layer in list_layers(model) if layer.role not in skipped[id(model)]]
             displacements += measure_displacements(model, initial, fresh, network=network, roles=kept)
     yardstick = judge_pair(
-        values_of(measured[0]),
-        values_of(measured[1]),
-        [(values_of(measure_network(one)), values_of(measure_network(other))) for one, other in seed_pairs]
-        or [(values_of(one), values_of(other)) for one, other in split_pairs(own_untrained)],
+        values_of(measured[id(meta_model)]),
+        values_of(measured[id(baseline_model)]),
+        [(values_of(measured[id(one)]), values_of(measured[id(other)])) for one, other in seed_pairs or fresh_pairs],
         roles=roles,
         source="pairs of seeds of one condition" if seed_pairs else "pairs of untrained networks",
     )
+    projections: tuple[LayerProjection, ...] = ()
+    if roles:
+        projections = project_layers(meta_model, aligned, *fresh_pair, roles, rng, workers)
     shared = share_parameters(meta_initial, baseline_initial, roles)
     # Networks with one step 0 still share its order of units: matching their ends would tear their start in two.
     orders = {} if relation is None or shared else relation.alignment.permutations
@@ -185,7 +187,9 @@ def compare_weight_spaces(
         seed_pairs=seed_pairs,
         spec=permutations,
         roles=roles,
+        workers=workers,
     )
+    first_role = list_layers(meta_model)[0].role
     intact = not {(network, first_role) for network in ("meta", "baseline")} & excluded
     first_layer = compare_first_layers(meta_model, aligned, fresh_pair, on_images.image) if intact else None
     facts = WeightFacts(
@@ -197,8 +201,8 @@ def compare_weight_spaces(
         ),
         relation=relation,
         controls=tuple(controls),
-        shuffled=relate_networks(*scattered, roles, permutations)[0] if roles else None,
-        seed_relations=tuple(relate_networks(one, other, roles, permutations)[0] for one, other in seed_pairs if roles),
+        shuffled=related[1 + len(fresh_pairs)][0] if related else None,
+        seed_relations=tuple(one for one, _ in related[2 + len(fresh_pairs) :]),
         yardstick=yardstick,
         projections=projections,
         network_projection=project_networks(

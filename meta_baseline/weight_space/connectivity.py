@@ -21,6 +21,7 @@ from torch.nn.functional import softplus
 
 from meta_baseline.activations.recording import as_input
 from meta_baseline.models import DecisionRule, decision_margin, recalibrate_batch_norm
+from meta_baseline.weight_space.threads import run_in_threads
 
 BATCH = 64
 
@@ -104,17 +105,23 @@ class Connectivity:
 
 
 def trace_paths(
-    meta: nn.Module, baseline: nn.Module, matched: nn.Module, data: LabelledImages, num_points: int
+    meta: nn.Module,
+    baseline: nn.Module,
+    matched: nn.Module,
+    data: LabelledImages,
+    num_points: int,
+    workers: int = 1,
 ) -> tuple[LossPath, ...]:
     """The three lines from the meta to the baseline network: as stored, matched, matched with batch norm reset."""
-    paths = [
-        measure_path(meta, baseline, data, name="as stored", num_points=num_points),
-        measure_path(meta, matched, data, name="matched", num_points=num_points),
-    ]
+    lines = [("as stored", baseline, False), ("matched", matched, False)]
     if has_running_statistics(meta):
-        name = "matched, batch norm reset"
-        paths.append(measure_path(meta, matched, data, name=name, num_points=num_points, reset=True))
-    return tuple(paths)
+        lines.append(("matched, batch norm reset", matched, True))
+
+    def measure(line: tuple[str, nn.Module, bool]) -> LossPath:
+        name, end, reset = line
+        return measure_path(meta, end, data, name=name, num_points=num_points, reset=reset)
+
+    return tuple(run_in_threads(measure, lines, workers))
 
 
 def measure_path(
@@ -134,7 +141,14 @@ def measure_path(
 
 
 def measure_surface(
-    meta: nn.Module, baseline: nn.Module, third: nn.Module, data: LabelledImages, *, name: str, num_points: int
+    meta: nn.Module,
+    baseline: nn.Module,
+    third: nn.Module,
+    data: LabelledImages,
+    *,
+    name: str,
+    num_points: int,
+    workers: int = 1,
 ) -> LossSurface | None:
     """Loss on a grid over the plane through three networks; None where they lie on one line."""
     corners, base = [_state(model) for model in (meta, baseline, third)], _state(meta)
@@ -152,14 +166,19 @@ def measure_surface(
     low, high = places.min(axis=0), places.max(axis=0)
     margin = 0.2 * (high - low).max()
     x, y = (np.linspace(low[i] - margin, high[i] + margin, num_points) for i in (0, 1))
-    between = copy.deepcopy(meta).eval()
-    use_batch_statistics(between)
-    losses = np.zeros((num_points, num_points))
-    for i, j in np.ndindex(num_points, num_points):
-        shift = y[i] / height
-        weights = {key: base[key] + (x[j] * across[key] + shift * upward[key]) for key in trained}
-        _load(between, {**base, **weights})
-        losses[i, j] = _score(between, data, whole=True)[0]
+
+    def measure_row(height_of_row: float) -> list[float]:
+        between = copy.deepcopy(meta).eval()
+        use_batch_statistics(between)
+        losses: list[float] = []
+        for place in x:
+            shift = height_of_row / height
+            weights = {key: base[key] + (place * across[key] + shift * upward[key]) for key in trained}
+            _load(between, {**base, **weights})
+            losses.append(_score(between, data, whole=True)[0])
+        return losses
+
+    losses = np.array(run_in_threads(measure_row, list(y), workers))
     return LossSurface(third=name, x=x, y=y, losses=losses, corners=places)
 
 

@@ -67,6 +67,7 @@ def measure_on_images(
     seed_pairs: Sequence[tuple[nn.Module, nn.Module]],
     spec: PermutationSpec | None,
     roles: Sequence[str],
+    workers: int = 1,
 ) -> OnImages:
     """Everything that needs images, on the first of a loader; nothing but the reason where there are none."""
     if loader is None:
@@ -88,9 +89,11 @@ def measure_on_images(
         return OnImages(connectivity=None, reason=reason, matching=matching, image=image)
     matched = apply_permutation(baseline, relation.alignment.permutations, spec)
     connectivity = Connectivity(
-        paths=trace_paths(meta, baseline, matched, data, effort.path_points),
+        paths=trace_paths(meta, baseline, matched, data, effort.path_points, workers),
         seed_paths=tuple(_seed_path(pair, data, spec, roles, effort.path_points) for pair in seed_pairs[:2]),
-        surface=measure_surface(meta, matched, third[1], data, name=third[0], num_points=effort.surface_points),
+        surface=measure_surface(
+            meta, matched, third[1], data, name=third[0], num_points=effort.surface_points, workers=workers
+        ),
         num_images=len(data.images),
     )
     return OnImages(connectivity=connectivity, reason="", matching=matching, image=image)

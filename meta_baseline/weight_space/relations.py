@@ -31,6 +31,7 @@ from meta_baseline.weight_space.projections import (
     subspace_cosines,
 )
 from meta_baseline.weight_space.spectra import singular_values, stable_rank
+from meta_baseline.weight_space.threads import run_in_threads
 
 FEWEST_UNITS = 4
 """Layers with fewer units have no spread worth a projection."""
@@ -162,29 +163,30 @@ def project_layers(
     aligned_untrained: nn.Module,
     roles: Collection[str],
     rng: np.random.Generator,
+    workers: int = 1,
 ) -> tuple[LayerProjection, ...]:
     """Every layer of ``roles`` with enough units in a basis fitted on both trained networks."""
-    projections: list[LayerProjection] = []
-    for one, other in zip(_chosen(meta, roles), _chosen(aligned_baseline, roles), strict=True):
-        if one.shape[0] < FEWEST_UNITS:
-            continue
+    layers = zip(_chosen(meta, roles), _chosen(aligned_baseline, roles), strict=True)
+    wide = [(one, other) for one, other in layers if one.shape[0] >= FEWEST_UNITS]
+
+    def project(task: tuple[tuple[Layer, Layer], np.random.Generator]) -> LayerProjection:
+        (one, other), own_rng = task
         rows = [unit_matrix(meta, one), unit_matrix(aligned_baseline, other), unit_matrix(untrained, one)]
         rows.append(unit_matrix(aligned_untrained, one))
         control = project_jointly(rows[2], rows[3], rows[2])
         stability, control_stability = (
-            bootstrap_stability(first, second, num_resamples=NUM_RESAMPLES, rng=rng)
+            bootstrap_stability(first, second, num_resamples=NUM_RESAMPLES, rng=own_rng)
             for first, second in (rows[:2], rows[2:])
         )
-        projections.append(
-            LayerProjection(
-                role=one.role,
-                projection=project_jointly(rows[0], rows[1], rows[2]),
-                control_explained=float(control.explained.sum()),
-                stability=stability,
-                control_stability=control_stability,
-            )
+        return LayerProjection(
+            role=one.role,
+            projection=project_jointly(rows[0], rows[1], rows[2]),
+            control_explained=float(control.explained.sum()),
+            stability=stability,
+            control_stability=control_stability,
         )
-    return tuple(projections)
+
+    return tuple(run_in_threads(project, list(zip(wide, rng.spawn(len(wide)))), workers))
 
 
 def measure_displacements(

@@ -41,7 +41,7 @@ def root_mean_square(values: Float[np.ndarray, ...]) -> float:
 NUM_SHUFFLES = 5
 """Shuffles whose largest singular value makes the edge; a random matrix passes it with its first in one of six."""
 
-_MANY, _FEWER_SHUFFLES = 1_000_000, 2
+_MANY, _FEWER_SHUFFLES = 1_000_000, 1
 # The edge of so many weights hardly varies, and one singular value more or less is a small share.
 
 _SMALL = 64

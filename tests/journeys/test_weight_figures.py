@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
-from weight_worlds import add_noise, make_network
+from weight_worlds import add_noise, make_network, random_images
 
 from meta_baseline.figures.style import save_figure
 from meta_baseline.figures.weights import FIGURES
@@ -18,7 +19,12 @@ from meta_baseline.weight_analysis import compare_weight_spaces
 def results():
     initial = make_network(0, trained=False)
     full = compare_weight_spaces(
-        add_noise(initial, 0.5, seed=1), add_noise(initial, 0.5, seed=2), meta_initial=initial, baseline_initial=initial
+        add_noise(initial, 0.5, seed=1),
+        add_noise(initial, 0.5, seed=2),
+        meta_initial=initial,
+        baseline_initial=initial,
+        meta_seeds=[add_noise(initial, 0.5, seed=3)],
+        loader=[(random_images(initial, num=16), torch.arange(16) % 2)],
     )
     reduced = compare_weight_spaces(make_network(0), make_network(1, name="conv2", head="baseline"))
     return {"full": full, "reduced": reduced}
@@ -30,7 +36,8 @@ def test_every_figure_is_drawn_with_its_control_and_labels(results):
         assert isinstance(figure, Figure), spec.slug
         legend = " ".join(text.get_text() for text in figure.legends[0].get_texts())
         assert "untrained" in legend or "unrelated" in legend, spec.slug
-        assert all(ax.get_title(loc="left") for ax in figure.axes)
+        plots = [ax for ax in figure.axes if ax.axison and not ax.images and ax.get_label() != "<colorbar>"]
+        assert all(ax.get_title(loc="left") for ax in plots), spec.slug
         assert figure.get_figwidth() <= 7.2
         assert spec.how_to_read.endswith(".")
 
@@ -42,6 +49,9 @@ def test_figures_without_content_are_not_drawn(results):
         "matching",
         "displacement",
         "network_paths",
+        "loss_between",
+        "loss_surface",
+        "first_layer",
     }
 
 
@@ -58,7 +68,15 @@ def test_a_figure_redrawn_from_the_saved_result_has_the_same_bytes(results, tmp_
 
 def test_tables_hold_every_layer_beside_its_control(results):
     tables = tabulate_weights(results["full"])
-    assert set(tables) == {"statistics", "relations", "displacements", "tails", "running_statistics", "network_paths"}
+    assert set(tables) == {
+        "statistics",
+        "relations",
+        "displacements",
+        "tails",
+        "running_statistics",
+        "network_paths",
+        "loss_between",
+    }
     assert set(tables["statistics"]["layer"]) == {"conv1", "conv2", "conv3", "conv4", "fc1", "classifier"}
     assert np.isfinite(tables["relations"]["cosine, untrained pairs"]).all()
     assert len(tables["displacements"]) == 12
