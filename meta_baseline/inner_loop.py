@@ -18,6 +18,9 @@ Batch norm: a network in evaluation mode normalises with its running statistics.
 the statistics of the batch and would update its running ones; here the update lands in copies that every step returns
 (``InnerStep.buffers``), so that no adapted network can leak statistics into another or into the network it came from.
 Where each theta_i has running statistics of its own, ``buffers`` is a sequence: one set for each number of steps taken.
+
+Steps of large linear layers are kept as the factors of their gradients (``linear_steps``); by name, parameters and
+gradients are tensors like any other.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from meta_baseline.errors import UsageError
+from meta_baseline.linear_steps import Gradient, LinearCalls, MovedParameters, find_large_linear_weights, moved
 
 Loss = Callable[[Float[Tensor, "N K"], Int64[Tensor, " N"]], Float[Tensor, ""]]
 """Logits and labels (1 = same, 0 = different) to the mean loss in nats."""
@@ -82,14 +86,31 @@ class InnerStep:
         loss: support loss at theta_i, in nats.
         logits: support logits at theta_i, [N, K].
         gradient: gradient of ``loss`` at theta_i, by name of each parameter that is adapted.
-        parameters: theta_{i+1}, by name.
+        parameters: theta_{i+1}, by name; may refer to theta_0, hence holds while that stays as it is.
         buffers: the network's buffers after the forward pass at theta_i; copies.
     """
 
     loss: Float[Tensor, ""]
     logits: Float[Tensor, "N K"]
-    gradient: dict[str, Tensor]
-    parameters: dict[str, Tensor]
+    gradient: Gradient
+    parameters: Parameters
+    buffers: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGradient:
+    """A loss at some parameters, and its gradient there.
+
+    Attributes:
+        loss: in nats.
+        logits: [N, K].
+        gradient: by name of each parameter that was asked for.
+        buffers: after the forward pass; copies.
+    """
+
+    loss: Float[Tensor, ""]
+    logits: Float[Tensor, "N K"]
+    gradient: Gradient
     buffers: dict[str, Tensor]
 
 
@@ -122,10 +143,10 @@ def adapt(
     steps = inner_steps(
         network, parameters, buffers, images, labels, inner_loop=inner_loop, loss=loss, precision=precision, rates=rates
     )
-    adapted = dict(parameters)
+    adapted = parameters
     for step in steps:
         adapted = step.parameters
-    return adapted
+    return dict(adapted)
 
 
 def inner_steps(
@@ -143,33 +164,89 @@ def inner_steps(
     """The inner loop step by step: every theta_i on the way, for losses at each step and for trajectories."""
     head_only = inner_loop.adapted == "head"
     moving = find_head(network) if head_only else tuple(parameters)
-    answer = _HeadAnswers(network, images, precision) if head_only and isinstance(buffers, Mapping) else None
-    current = dict(parameters)
+    ask = _HeadAnswers(network, images, precision) if head_only and isinstance(buffers, Mapping) else None
+    large = () if head_only else find_large_linear_weights(network, len(images) * inner_loop.num_steps, moving)
+    current = MovedParameters(parameters, {})
     for number in range(inner_loop.num_steps):
         with torch.enable_grad():
             # Parameters that require no gradient (of a finished network) still have to be differentiated by this step.
-            still = [name for name in moving if not current[name].requires_grad]
-            current = current | {name: current[name].detach().requires_grad_() for name in still}
-            if answer is not None and isinstance(buffers, Mapping):
-                logits, new_buffers = answer(current, buffers)
-            else:
-                own = buffers_at(buffers, number)
-                logits, new_buffers = forward(network, current, own, images, precision=precision)
-            support_loss = loss(logits, labels)
-            gradients = torch.autograd.grad(
-                support_loss,
-                tuple(current[name] for name in moving),
+            still = [name for name in moving if not current.tensors[name].requires_grad]
+            current = current.descend({name: current.tensors[name].detach().requires_grad_() for name in still}, {})
+            at = differentiate(
+                network,
+                current,
+                buffers_at(buffers, number),
+                images,
+                labels,
+                loss=loss,
+                precision=precision,
+                moving=moving,
+                large=large,
                 create_graph=not inner_loop.first_order,
-                retain_graph=head_only or not inner_loop.first_order,
-                materialize_grads=True,
+                ask=ask,
             )
-            gradient = dict(zip(moving, gradients))
-            moved = {
-                name: _descend(current[name], gradient[name], _rate_of(name, number, inner_loop, rates))
-                for name in moving
-            }
-            current = current | moved
-        yield InnerStep(loss=support_loss, logits=logits, gradient=gradient, parameters=current, buffers=new_buffers)
+            rate_of = {name: _rate_of(name, number, inner_loop, rates) for name in moving}
+            current = current.descend(
+                {
+                    name: _descend(current.tensors[name], gradient, rate_of[name])
+                    for name, gradient in at.gradient.tensors.items()
+                },
+                {name: factors.scale(rate_of[name]) for name, factors in at.gradient.factors.items()},
+            )
+        yield InnerStep(loss=at.loss, logits=at.logits, gradient=at.gradient, parameters=current, buffers=at.buffers)
+
+
+def differentiate(
+    network: nn.Module,
+    parameters: Parameters,
+    buffers: Parameters,
+    images: Float[Tensor, "N C H W"],
+    labels: Int64[Tensor, " N"],
+    *,
+    loss: Loss,
+    precision: Precision = "fp32",
+    moving: Sequence[str] | None = None,
+    large: Sequence[str] | None = None,
+    create_graph: bool = False,
+    ask: Callable[[Parameters, Parameters], tuple[Tensor, dict[str, Tensor]]] | None = None,
+) -> LossGradient:
+    """The mean loss on some images and its gradient at ``parameters``, which all require one.
+
+    Args:
+        network: gives the computation and the mode of batch norm.
+        parameters: by name.
+        buffers: by name; unchanged.
+        images: ready for the network.
+        labels: 1 for same, 0 for different.
+        loss: of logits and labels.
+        precision: of the forward pass.
+        moving: parameters to differentiate by; None means all.
+        large: weights whose gradient is left as factors; None finds those that gain by it.
+        create_graph: let the gradient be differentiated in turn.
+        ask: gives the logits at parameters and buffers, and the buffers afterwards, if not ``forward``.
+    """
+    moving = tuple(parameters) if moving is None else moving
+    calls = LinearCalls(find_large_linear_weights(network, len(images), moving) if large is None else large)
+    with calls.recording(network):
+        if ask is None:
+            logits, new_buffers = forward(network, parameters, buffers, images, precision=precision)
+        else:
+            logits, new_buffers = ask(parameters, buffers)
+    value = loss(logits, labels)
+    tensors = parameters.tensors if isinstance(parameters, MovedParameters) else parameters
+    dense = [name for name in moving if name not in calls.weights]
+    slopes = torch.autograd.grad(
+        value,
+        (*(tensors[name] for name in dense), *(given for _, _, given in calls.calls)),
+        create_graph=create_graph,
+        # Where only some parameters move, the gradient for the others may be asked for later.
+        retain_graph=create_graph or len(moving) < len(parameters),
+        materialize_grads=True,
+    )
+    factors = calls.factors(slopes[len(dense) :], tensors, constant=not create_graph)
+    return LossGradient(
+        loss=value, logits=logits, gradient=Gradient(dict(zip(dense, slopes)), factors), buffers=new_buffers
+    )
 
 
 def forward(
@@ -182,8 +259,9 @@ def forward(
 ) -> tuple[Float[Tensor, "N K"], dict[str, Tensor]]:
     """Logits of the network at other parameters and buffers, and the buffers after this pass (copies)."""
     copies = {name: value.detach().clone() for name, value in buffers.items()}
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = functional_call(network, {**parameters, **copies}, (images,))
+    autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with moved(network, parameters) as tensors, autocast:
+        logits = functional_call(network, {**tensors, **copies}, (images,))
     return logits.float() if precision == "bf16" else logits, copies
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from meta_baseline.episodes import Episode, merge_episodes, plan_episodes
@@ -28,10 +29,12 @@ from meta_baseline.inner_loop import (
     InnerStep,
     Parameters,
     buffers_at,
+    differentiate,
     forward,
     inner_steps,
     parameters_and_buffers,
 )
+from meta_baseline.linear_steps import Gradient, add_gradients
 from meta_baseline.models import ConvNet
 from meta_baseline.training.learners import (
     EpisodeOutcome,
@@ -45,11 +48,14 @@ from meta_baseline.training.objectives import classification_loss, count_correct
 from meta_baseline.training.pool_images import PoolImages
 from meta_baseline.training.recipe import Recipe
 
+Terms = list[tuple[float, Gradient]]
+"""Weighted gradients that make up a meta-gradient."""
+
 
 class _QueryAnswers(NamedTuple):
     loss: Tensor
     logits: Tensor
-    moved: Parameters
+    buffers: Parameters
 
 
 class MetaLearner:
@@ -88,9 +94,14 @@ class MetaLearner:
         inner_loop = self._recipe.inner_loop_at(progress)
         weights = multi_step_weights(inner_loop.num_steps, progress, self._recipe.multi_step_fraction)
         parameters, buffers = parameters_and_buffers(self._network)
-        outcomes = [
-            self._learn(episode, parameters, buffers, inner_loop, weights, 1 / len(episodes)) for episode in episodes
-        ]
+        terms, outcomes = Terms(), list[EpisodeOutcome]()
+        # While this block is open, narrow copies of theta_0, which autocast makes inside, serve all episodes.
+        with torch.autocast(next(iter(parameters.values())).device.type, enabled=False):
+            for episode in episodes:
+                outcome, more = self._learn(episode, parameters, buffers, inner_loop, weights, 1 / len(episodes))
+                outcomes.append(outcome)
+                terms += more
+        add_gradients(parameters, terms)
         if moves_statistics(self._network):
             keep_statistics(buffers, [outcome.moved[0] for outcome in outcomes])
             for number, own in enumerate(self.learnt.statistics, start=1):
@@ -105,8 +116,8 @@ class MetaLearner:
         inner_loop: InnerLoop,
         weights: tuple[float, ...],
         share: float,
-    ) -> EpisodeOutcome:
-        """Add one episode's share of the meta-gradient."""
+    ) -> tuple[EpisodeOutcome, Terms]:
+        """One episode's share of the meta-gradient: what is not in ``.grad`` afterwards is in the terms."""
         precision, rule = self._recipe.precision, self._network.decision_rule
         support, query = self._images.read(episode.support), self._images.read(episode.query)
         buffers = self.learnt.buffers(own_buffers)
@@ -122,13 +133,20 @@ class MetaLearner:
                 rates=self.learnt.rates_or_none,
             )
         )
-        last = self._ask(steps[-1], len(steps), query, buffers)
+        asked = [(number, weight) for number, weight in enumerate(weights, start=1) if weight > 0]
+        # The gradient of each query loss where it is, unless something else is to be differentiated on the way there.
+        direct = inner_loop.first_order and inner_loop.adapted == "all" and self.learnt.rates_or_none is None
+        ask = self._differentiate if direct else self._ask
+        last, terms = ask(steps[-1], len(steps), query, buffers, share * weights[-1])
         objective = weights[-1] * last.loss
-        for number, (step, weight) in enumerate(zip(steps[:-1], weights), start=1):
-            if weight > 0:
-                objective = objective + weight * self._ask(step, number, query, buffers).loss
-        (share * self._with_support_loss(objective, steps[0], parameters)).backward()
-        self._add_support_gradient(steps[0], parameters, share)
+        for number, weight in asked[:-1]:
+            answers, more = ask(steps[number - 1], number, query, buffers, share * weight)
+            objective = objective + weight * answers.loss
+            terms += more
+        if not direct:
+            (share * self._with_support_loss(objective, steps[0], parameters)).backward()
+        if steps[0].gradient.keys() == parameters.keys() and self._recipe.support_loss_weight:
+            terms.append((share * self._recipe.support_loss_weight, steps[0].gradient.detach()))
         return EpisodeOutcome(
             task=episode.task,
             loss=steps[0].loss.item(),
@@ -136,29 +154,37 @@ class MetaLearner:
             num_support=len(support[1]),
             adapted_loss=last.loss.item(),
             adapted_accuracy=count_correct(last.logits, query[1], rule) / len(query[1]),
-            moved=(*(step.buffers for step in steps), last.moved),
-        )
+            moved=(*(step.buffers for step in steps), last.buffers),
+        ), terms
 
-    def _ask(self, step: InnerStep, number: int, query: tuple[Tensor, Tensor], buffers: Buffers) -> _QueryAnswers:
-        """The queries at the parameters after ``number`` steps."""
+    def _ask(
+        self, step: InnerStep, number: int, query: tuple[Tensor, Tensor], buffers: Buffers, _weight: float
+    ) -> tuple[_QueryAnswers, Terms]:
+        """The queries at the parameters after ``number`` steps, to differentiate back to theta."""
         statistics = buffers_at(buffers, number)
         precision = self._recipe.precision
         logits, moved = forward(self._network, step.parameters, statistics, query[0], precision=precision)
-        return _QueryAnswers(self._loss(logits, query[1]), logits, moved)
+        return _QueryAnswers(self._loss(logits, query[1]), logits, moved), []
+
+    def _differentiate(
+        self, step: InnerStep, number: int, query: tuple[Tensor, Tensor], buffers: Buffers, weight: float
+    ) -> tuple[_QueryAnswers, Terms]:
+        """The same where the derivative of those parameters by theta is the identity, with the gradient."""
+        at = differentiate(
+            self._network,
+            step.parameters,
+            buffers_at(buffers, number),
+            *query,
+            loss=self._loss,
+            precision=self._recipe.precision,
+        )
+        return _QueryAnswers(at.loss, at.logits, at.buffers), [(weight, at.gradient)]
 
     def _with_support_loss(self, objective: Tensor, first: InnerStep, parameters: Parameters) -> Tensor:
         """The objective with the support loss, where the inner step has not computed its whole gradient."""
         if first.gradient.keys() == parameters.keys() or self._recipe.support_loss_weight == 0:
             return objective
         return objective + self._recipe.support_loss_weight * first.loss
-
-    def _add_support_gradient(self, first: InnerStep, parameters: dict[str, Tensor], share: float) -> None:
-        """Add the support loss's gradient where the inner step has computed it."""
-        if first.gradient.keys() != parameters.keys():
-            return
-        for name, parameter in parameters.items():
-            assert parameter.grad is not None
-            parameter.grad.add_(first.gradient[name].detach(), alpha=share * self._recipe.support_loss_weight)
 
 
 def multi_step_weights(num_steps: int, progress: float, fraction: float) -> tuple[float, ...]:
