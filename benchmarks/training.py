@@ -5,7 +5,8 @@
     python benchmarks/training.py --learn2learn FOLDER         # FOLDER/learn2learn/{algorithms/maml.py, utils/...}
 
 Four tasks, ten supports, ten queries, the same network, images in memory; the optimiser's step is left out everywhere.
-CPU milliseconds of one thread, the lowest of a few repetitions. Peers belong into an environment of their own:
+CPU milliseconds of one thread, the lowest of a few repetitions, which are taken in turn. Peers belong into an
+environment of their own:
 ``python -m venv peers``, a ``.pth`` file there that names this environment's site-packages, and
 ``peers/bin/pip install --no-deps higher torchopt optree``. learn2learn does not build with current tools; two of its
 files, copied from its source distribution, are enough. A peer that is not there is skipped with a line.
@@ -56,9 +57,13 @@ def main() -> None:
     for size in options.sizes:
         for steps in options.inner_steps:
             print(f"conv6, {size} px, {steps} inner step{'s' * (steps > 1)}", flush=True)
-            for name, step in contenders(size, steps, peers):
-                if any(words in name for words in options.only):
-                    print(f"  {name:<36}{measure(step, options.repeats):9.0f} ms", flush=True)
+            chosen = {
+                name: step
+                for name, step in contenders(size, steps, peers)
+                if any(words in name for words in options.only)
+            }
+            for name, milliseconds in measure(chosen, options.repeats).items():
+                print(f"  {name:<36}{milliseconds:9.0f} ms", flush=True)
 
 
 def contenders(size: int, steps: int, peers: dict[str, Any]) -> list[tuple[str, Step]]:
@@ -179,14 +184,18 @@ def find_peer(name: str) -> Any:
         return None
 
 
-def measure(step: Step, repeats: int) -> float:
-    """CPU milliseconds of the fastest repetition; one goes before for what is only done once."""
-    times: list[float] = []
+def measure(steps: dict[str, Step], repeats: int) -> dict[str, float]:
+    """CPU milliseconds of the fastest repetition of each; one goes before for what is only done once.
+
+    They take turns, so that what else the machine does slows all of them alike.
+    """
+    times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(repeats + 1):
-        started = time.process_time()
-        step()
-        times.append(time.process_time() - started)
-    return 1000 * min(times[1:] or times)
+        for name, step in steps.items():
+            started = time.process_time()
+            step()
+            times[name].append(time.process_time() - started)
+    return {name: 1000 * min(spent[1:] or spent) for name, spent in times.items()}
 
 
 if __name__ == "__main__":
