@@ -131,10 +131,12 @@ def compare_weight_spaces(
     seed_pairs = (*pair_seeds(meta_model, meta_seeds), *pair_seeds(baseline_model, baseline_seeds))
     fresh_pairs = split_pairs(untrained)
     pairs = ((meta_model, baseline_model), *fresh_pairs, scattered, *seed_pairs) if roles else ()
-    related = run_in_threads(lambda pair: relate_networks(*pair, roles, permutations), pairs, workers)
-    relation, aligned = related[0] if related else (None, baseline_model)
-    fresh_pair = (fresh_pairs[0][0], related[1][1]) if related else fresh_pairs[0]
-    controls = [control for control, _ in related[1 : 1 + len(fresh_pairs)]]
+    matched = run_in_threads(lambda pair: relate_networks(*pair, roles, permutations), pairs, workers)
+    relation, aligned = matched[0] if matched else (None, baseline_model)
+    fresh_pair = (fresh_pairs[0][0], matched[1][1]) if matched else fresh_pairs[0]
+    relations = [one for one, _ in matched]  # of the reordered networks only two are needed
+    del matched
+    controls = relations[1 : 1 + len(fresh_pairs)]
 
     skipped = {id(model): frozenset[str]() for model in (meta_model, baseline_model, *scattered)}
     for owner, role in excluded:
@@ -201,8 +203,8 @@ def compare_weight_spaces(
         ),
         relation=relation,
         controls=tuple(controls),
-        shuffled=related[1 + len(fresh_pairs)][0] if related else None,
-        seed_relations=tuple(one for one, _ in related[2 + len(fresh_pairs) :]),
+        shuffled=relations[1 + len(fresh_pairs)] if relations else None,
+        seed_relations=tuple(relations[2 + len(fresh_pairs) :]),
         yardstick=yardstick,
         projections=projections,
         network_projection=project_networks(
@@ -252,7 +254,7 @@ def _trace(
     """One network from step 0 to its end, everything in the order of units that was matched at the end."""
     way = [*([] if initial is None else [(0, initial)]), *checkpoints, (-1, model)]
     return [
-        NetworkPoint(network=network, num_images=count, model=apply_permutation(one, orders, spec))
+        NetworkPoint(network=network, num_images=count, model=apply_permutation(one, orders, spec) if orders else one)
         for count, one in way
     ]
 

@@ -215,6 +215,16 @@ def _draw_projection(ax: Axes, layer: LayerProjection) -> None:
         ha="right",
         fontsize=8.5,
     )
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.16 * (high - low), high)  # room for the line below
+    ax.text(
+        0.98,
+        0.02,
+        f"stays {layer.stability.mean():.2f} (untrained {layer.control_stability.mean():.2f})",
+        transform=ax.transAxes,
+        ha="right",
+        fontsize=8,
+    )
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(3))
 
@@ -277,8 +287,8 @@ FIGURES = (
         title="Filters of both networks in one basis",
         how_to_read="Each dot is a unit, placed by its incoming weights on the two directions in which the units of "
         "both networks, matched, vary most. Percentages are shares of that variance; at the top right, the share that "
-        "two such directions reach in two untrained networks. Networks that learnt alike lie on each other, away "
-        "from the grey dots.",
+        "two such directions reach in two untrained networks; below, how much of the plane stays when units are drawn "
+        "again. Networks that learnt alike lie on each other, away from the grey dots.",
         draw=draw_joint_projection,
     ),
     FigureSpec(

@@ -31,7 +31,7 @@ def choose_effort(model: nn.Module) -> Effort:
     """By the size of the network's input, so that the whole analysis stays below a minute on two cores."""
     side = getattr(getattr(model, "architecture", None), "image_size", LARGE_SIDE)
     if side >= LARGE_SIDE:
-        return Effort(num_images=96, path_points=7, surface_points=5)
+        return Effort(num_images=96, path_points=5, surface_points=5)
     return Effort(num_images=256, path_points=11, surface_points=7)
 
 
