@@ -160,6 +160,13 @@ def test_without_images_or_one_architecture_the_check_says_why(networks):
     assert why_not_connected(meta, make_network(2), pair_layers(meta, make_network(2))) == ""
 
 
+def test_the_result_has_the_same_bytes_for_any_number_of_workers(networks, tmp_path):
+    for workers in (1, 2):
+        compare_weight_spaces(*networks, tmp_path / str(workers), loader=[draw_blobs(32, seed=8)], workers=workers)
+    for name in ("result.json", "result.safetensors"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
 def test_batches_without_labels_are_refused():
     with pytest.raises(UsageError, match="found images alone"):
         compare_weight_spaces(make_network(0), make_network(1), loader=[torch.zeros(4, 1, 32, 32)])

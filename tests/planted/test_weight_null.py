@@ -128,3 +128,17 @@ def test_what_some_networks_lack_is_not_judged(population):
     assert judged is not None and "norm" not in judged.statistics
     assert np.isfinite(judged.scores).all()
     assert judge_pair(meta, baseline, [], roles=list(meta), source="none") is None
+
+
+def test_differences_of_rounding_size_are_none(population):
+    meta, baseline, *others = population[:8]
+    same = [
+        {role: {**values, "gain": 1.0} for role, values in network.items()} for network in (meta, baseline, *others)
+    ]
+    nearly = {role: {**values, "gain": 1.0 + 1e-15} for role, values in meta.items()}
+    exact, rounded = (
+        judge_pair(first, same[1], split_pairs(same[2:]), roles=list(meta), source="seeds")
+        for first in (same[0], nearly)
+    )
+    assert exact is not None and rounded is not None
+    np.testing.assert_allclose(exact.scores, rounded.scores)

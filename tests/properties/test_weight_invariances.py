@@ -102,7 +102,11 @@ def test_relations_ignore_the_order_and_the_scale_of_the_baseline():
     baseline = add_noise(meta, 0.8)
     factors = torch.rand(32, generator=torch.Generator().manual_seed(4)) * 3 + 0.5
     changed, _ = shuffle_units(scale_filters(baseline, 2, factors), seed=5)
-    once, again = (compare_weight_spaces(meta, other, rng=np.random.default_rng(0)) for other in (baseline, changed))
+    images = [(random_images(meta, num=32), torch.arange(32) % 2)]
+    once, again = (
+        compare_weight_spaces(meta, other, meta_initial=make_network(8), loader=images, rng=np.random.default_rng(0))
+        for other in (baseline, changed)
+    )
     assert once.relation is not None and again.relation is not None
     for one, other in zip(once.relation.layers, again.relation.layers, strict=True):
         assert other.cosine_aligned == pytest.approx(one.cosine_aligned, abs=1e-5)
@@ -111,6 +115,14 @@ def test_relations_ignore_the_order_and_the_scale_of_the_baseline():
     for one, other in zip(once.projections, again.projections, strict=True):
         np.testing.assert_allclose(one.projection.explained, other.projection.explained, atol=1e-5)
         np.testing.assert_allclose(one.projection.meta, other.projection.meta, atol=1e-3)
+        np.testing.assert_allclose(one.stability, other.stability, atol=1e-2)
+    assert once.yardstick is not None and again.yardstick is not None
+    np.testing.assert_allclose(once.yardstick.scores, again.yardstick.scores, rtol=1e-3)
+    assert once.network_projection is not None and again.network_projection is not None
+    np.testing.assert_allclose(once.network_projection.coordinates, again.network_projection.coordinates, atol=1e-2)
+    assert once.connectivity is not None and again.connectivity is not None
+    for one, other in zip(once.connectivity.paths[2:], again.connectivity.paths[2:]):  # statistics taken anew
+        np.testing.assert_allclose(other.losses[[0, -1]], one.losses[[0, -1]], atol=1e-3)
     assert again.relation.cosine_unaligned < 0.3 < once.relation.cosine_unaligned
 
 
