@@ -46,6 +46,7 @@ from meta_baseline.training.learners import (
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
 from meta_baseline.training.objectives import classification_loss, count_correct
 from meta_baseline.training.pool_images import PoolImages
+from meta_baseline.training.quick_twin import arrange_for_training
 from meta_baseline.training.recipe import Recipe
 
 Terms = list[tuple[float, Gradient]]
@@ -63,6 +64,7 @@ class MetaLearner:
 
     def __init__(self, network: ConvNet, images: PoolImages, recipe: Recipe) -> None:
         self._network = network
+        self._twin = arrange_for_training(network)
         self._images = images
         self._recipe = recipe
         pool = images.pool
@@ -123,7 +125,7 @@ class MetaLearner:
         buffers = self.learnt.buffers(own_buffers)
         steps = list(
             inner_steps(
-                self._network,
+                self._twin,
                 parameters,
                 buffers,
                 *support,
@@ -163,7 +165,7 @@ class MetaLearner:
         """The queries at the parameters after ``number`` steps, to differentiate back to theta."""
         statistics = buffers_at(buffers, number)
         precision = self._recipe.precision
-        logits, moved = forward(self._network, step.parameters, statistics, query[0], precision=precision)
+        logits, moved = forward(self._twin, step.parameters, statistics, query[0], precision=precision)
         return _QueryAnswers(self._loss(logits, query[1]), logits, moved), []
 
     def _differentiate(
@@ -171,7 +173,7 @@ class MetaLearner:
     ) -> tuple[_QueryAnswers, Terms]:
         """The same where the derivative of those parameters by theta is the identity, with the gradient."""
         at = differentiate(
-            self._network,
+            self._twin,
             step.parameters,
             buffers_at(buffers, number),
             *query,
