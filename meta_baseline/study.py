@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from meta_baseline.checkpoints import find_initial, load_network
-from meta_baseline.commits import hash_values, write_atomic
+from meta_baseline.commits import hash_file, hash_values, write_atomic
 from meta_baseline.datasets import Stimuli, hash_stimuli, read_stimuli
 from meta_baseline.errors import EnvironmentProblem, OutputFolderError
 from meta_baseline.models import ConvNet, Scaling
+from meta_baseline.weight_space.checkpoint_series import list_series
 
 CLAIM = "inputs.json"
 """The file that says whose results an output folder holds."""
@@ -56,6 +57,8 @@ class Study:
 class StudyInputs:
     """What a study rests on, read and checked: both networks, their step 0 where it is known, and the stimuli.
 
+    ``meta_series`` and ``baseline_series`` are files that training left on its way; only their hashes were read.
+
     ``key`` changes when any of it does; results with another key are never mixed with these.
     """
 
@@ -63,6 +66,8 @@ class StudyInputs:
     baseline: ConvNet
     meta_initial: ConvNet | None
     baseline_initial: ConvNet | None
+    meta_series: tuple[tuple[int, Path], ...]
+    baseline_series: tuple[tuple[int, Path], ...]
     stimuli: Stimuli | None
     hashes: dict[str, str]
     key: str
@@ -99,6 +104,9 @@ def read_inputs(study: Study) -> StudyInputs:
     for name, initial in (("meta step 0", meta_initial), ("baseline step 0", baseline_initial)):
         if initial is not None:
             hashes[name] = initial.provenance.sha256
+    meta_series, baseline_series = list_series(study.meta_model), list_series(study.baseline_model)
+    for name, series in (("meta", meta_series), ("baseline", baseline_series)):
+        hashes |= {f"{name} {path.name}": hash_file(path) for _, path in series}
     stimuli = None
     if study.data_dir is not None:
         stimuli = read_stimuli(
@@ -116,6 +124,8 @@ def read_inputs(study: Study) -> StudyInputs:
         baseline=baseline,
         meta_initial=meta_initial,
         baseline_initial=baseline_initial,
+        meta_series=meta_series,
+        baseline_series=baseline_series,
         stimuli=stimuli,
         hashes=hashes,
         key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,13 @@ MOST = 8
 """Networks of a series that are read, evenly spread over those there are."""
 
 
-def load_series(path: str | Path, model: nn.Module) -> tuple[tuple[int, ConvNet], ...]:
-    """Number of images seen and network, from ``images-<n>.safetensors`` beside a checkpoint, in the order of training.
+def list_series(path: str | Path) -> tuple[tuple[int, Path], ...]:
+    """Number of images seen and file, of the ``images-<n>.safetensors`` beside a checkpoint, in the order of training.
 
-    Files of another architecture are left out; so is everything where the checkpoint itself is such a file's sibling
-    only by accident, that is, where it was not written by this package.
+    At most ``MOST``; none where this package did not write the checkpoint, whose siblings are then no series of it.
     """
     path = Path(path)
-    own = read_checkpoint(path).own
-    if own is None or not isinstance(model, ConvNet):
+    if read_checkpoint(path).own is None:
         return ()
     found: list[tuple[int, Path]] = []
     for other in path.parent.glob("images-*.safetensors"):
@@ -32,5 +31,12 @@ def load_series(path: str | Path, model: nn.Module) -> tuple[tuple[int, ConvNet]
             found.append((int(number[1]), other))
     found.sort()
     chosen = sorted({round(i) for i in np.linspace(0, len(found) - 1, min(MOST, len(found)))})
-    series = ((found[i][0], load_network(found[i][1])) for i in chosen)
-    return tuple((number, network) for number, network in series if network.architecture == model.architecture)
+    return tuple(found[i] for i in chosen)
+
+
+def load_series(series: Iterable[tuple[int, Path]], model: nn.Module) -> tuple[tuple[int, ConvNet], ...]:
+    """The networks of a series; files of another architecture than the model's are left out."""
+    if not isinstance(model, ConvNet):
+        return ()
+    networks = ((number, load_network(path)) for number, path in series)
+    return tuple((number, network) for number, network in networks if network.architecture == model.architecture)

@@ -12,7 +12,7 @@ from meta_baseline.alignment import apply_permutation, scale_layer
 from meta_baseline.checkpoints import write_checkpoint
 from meta_baseline.layers import list_layers
 from meta_baseline.weight_analysis import compare_weight_spaces
-from meta_baseline.weight_space.checkpoint_series import load_series
+from meta_baseline.weight_space.checkpoint_series import list_series, load_series
 from meta_baseline.weight_space.projections import bootstrap_stability
 from meta_baseline.weight_space.trajectories import NetworkPoint, project_networks
 
@@ -89,9 +89,9 @@ def test_checkpoints_beside_a_network_are_read_in_order(tmp_path):
     for name in ("images-0000200", "images-0000050", "last"):
         write_checkpoint(tmp_path / f"{name}.safetensors", network, training={})
     write_checkpoint(tmp_path / "images-0000999.safetensors", make_network(4, head="baseline"), training={})
-    series = load_series(tmp_path / "last.safetensors", network)
+    series = load_series(list_series(tmp_path / "last.safetensors"), network)
     assert [count for count, _ in series] == [50, 200]
-    assert load_series(tmp_path / "last.safetensors", torch.nn.Linear(2, 2)) == ()
+    assert load_series(list_series(tmp_path / "last.safetensors"), torch.nn.Linear(2, 2)) == ()
 
 
 def test_a_plane_that_all_units_share_is_stable_and_one_of_noise_is_not():
