@@ -1,0 +1,84 @@
+"""What limits what may be said of adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meta_baseline.adaptation_space.contrasts import average
+from meta_baseline.adaptation_space.drawing import WANTED_EPISODES
+from meta_baseline.adaptation_space.facts import AdaptationFacts
+from meta_baseline.results import Check
+
+CONSTANT_SHARE = 0.02
+"""A network whose share of "same" lies outside [.02, .98] answers without looking."""
+
+
+def list_checks(facts: AdaptationFacts) -> tuple[Check, ...]:
+    """How networks were adapted, whether there were episodes enough, and networks that adaptation gains nothing."""
+    return tuple(_checks(facts))
+
+
+def _checks(facts: AdaptationFacts) -> Iterator[Check]:
+    settings = facts.settings
+    sizes = " or ".join(map(str, settings.support_sizes))
+    yield Check(
+        code="adaptation.procedure",
+        verdict="pass",
+        sentence=f"All networks were adapted alike in the same {facts.num_episodes} episodes of one task each "
+        f"({', '.join(facts.tasks)}): {sizes} supports, {facts.num_queries} other images as queries, both half same; "
+        f"{max(settings.steps)} first-order steps of rate {settings.learning_rate:g} on the loss of each network's own "
+        f"decision rule; batch norm with running statistics throughout. Layers are described after "
+        f"{settings.layer_steps} steps on {settings.num_support} supports.",
+    )
+    few = facts.num_episodes < WANTED_EPISODES
+    if few or facts.num_queries < settings.num_queries:
+        yield Check(
+            code="adaptation.too_few_images",
+            verdict="warn" if few else "note",
+            sentence=f"The images make {facts.num_episodes} episodes of {facts.num_queries} queries, where "
+            f"{settings.max_episodes} of {settings.num_queries} were wanted: intervals are wide. Use "
+            f"{settings.max_episodes * (settings.num_support + settings.num_queries)} images.",
+        )
+    if facts.repeats_identities:
+        yield Check(
+            code="adaptation.identities",
+            verdict="note",
+            sentence="Support and queries of an episode share no shape, but shapes come back in other episodes, so "
+            "intervals over episodes speak of more images of these shapes.",
+        )
+    yield Check(
+        code="adaptation.one_network_each",
+        verdict="note",
+        sentence="Intervals are over episodes of these networks; one network of each kind allows no claim about "
+        "meta-learning in general.",
+    )
+    if not any(subject.is_control for subject in facts.subjects):
+        yield Check(
+            code="adaptation.no_control", verdict="warn", sentence="No untrained network was adapted beside these two."
+        )
+    for subject in facts.subjects:
+        share = float(subject.same_share[:, 0].mean())
+        if not subject.is_control and not CONSTANT_SHARE <= share <= 1 - CONSTANT_SHARE:
+            yield Check(
+                code="adaptation.constant_predictor",
+                verdict="warn",
+                sentence=f"Before adaptation the {subject.name} network calls {share:.1%} of the queries same: what "
+                "adaptation gains may be no more than a better threshold.",
+            )
+        gain = average(subject.gain)
+        if gain.high < 0:
+            yield Check(
+                code="adaptation.harms",
+                verdict="warn",
+                sentence=f"Adaptation takes {-100 * gain.value:.1f} points of accuracy from the {subject.name} network "
+                f"[{-100 * gain.high:.1f}, {-100 * gain.low:.1f}]: the rate or the number of steps may not suit it.",
+            )
+        if subject.rates_learned:
+            yield Check(
+                code="adaptation.learned_rates",
+                verdict="note",
+                sentence=f"The {subject.name} network was adapted by inner rates or statistics that it learned.",
+            )
+    notes = [f"{subject.name}: {subject.note}" for subject in facts.subjects if subject.note]
+    if notes:
+        yield Check(code="adaptation.networks", verdict="pass", sentence=" ".join(notes))

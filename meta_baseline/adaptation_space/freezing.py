@@ -1,0 +1,109 @@
+"""Accuracy after adaptation when only some layers adapt: the ladder of Raghu et al. 2020 (arXiv:1909.09157, table 1).
+
+The ladder adapts nothing, the last layer, the last two, ..., all. What a rung adds to the one before it is what its
+layer contributes beyond all layers above it; the contributions sum to the whole gain. Beside it, each layer adapts
+alone. (In the paper the layers to freeze are counted from the image; the rungs are the same.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from numpy import ndarray
+from torch import Tensor, nn
+
+from meta_baseline.adaptation_space.parts import Tail, cut_below
+from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject
+from meta_baseline.inner_loop import InnerStep, Parameters, buffers_at, forward, inner_steps
+from meta_baseline.layers import Layer
+from meta_baseline.models import decide
+
+
+def adapt_part(
+    subject: Subject,
+    network: nn.Module,
+    names: Sequence[str],
+    images: Float[Tensor, "M ..."],
+    labels: Int64[Tensor, " M"],
+    *,
+    settings: AdaptationSettings,
+    num_steps: int,
+) -> list[InnerStep]:
+    """The inner loop in which only the named parameters move; the others are the network's own."""
+    own = dict(network.named_parameters())
+    steps = inner_steps(
+        network,
+        {name: own[name].detach() for name in names},
+        buffer_sets(subject, network),
+        images,
+        labels,
+        inner_loop=settings.inner_loop(num_steps),
+        loss=subject.loss,
+        rates=subject.rates,
+    )
+    return list(steps)
+
+
+def ask(
+    subject: Subject, network: nn.Module, parameters: Parameters, num_steps: int, images: Float[Tensor, "N ..."]
+) -> Bool[ndarray, " N"]:
+    """True where the network at these parameters, so many steps from its own, says "same"."""
+    with torch.no_grad():
+        logits, _ = forward(network, parameters, buffers_at(buffer_sets(subject, network), num_steps), images)
+    return decide(logits, subject.rule).cpu().numpy()
+
+
+def buffer_sets(subject: Subject, network: nn.Module) -> tuple[Parameters, ...]:
+    """The network's own buffers and, where it keeps them, those of each step; only what the network holds."""
+    own = dict(network.named_buffers())
+    return (own, *({name: part[name] for name in own} for part in subject.statistics))
+
+
+def measure_freezing(
+    subject: Subject,
+    network: nn.Module,
+    layers: Sequence[Layer],
+    parts: Mapping[str, Sequence[str]],
+    *,
+    read: Sequence[Float[Tensor, ...]],
+    images: tuple[Tensor, Tensor],
+    labels: Int64[Tensor, " M"],
+    truth: Bool[ndarray, " N"],
+    settings: AdaptationSettings,
+    logits: Float[Tensor, "L K"],
+    everything: float,
+) -> tuple[Float[ndarray, " L"], Float[ndarray, " L"]]:
+    """Accuracy by layer: when it and all after it adapt, and when it adapts alone, after ``settings.layer_steps``.
+
+    Args:
+        subject: loss, rule and rates.
+        network: a private copy in evaluation mode whose parameters require no gradient.
+        layers: in order.
+        parts: parameters of each role.
+        read: what each layer gives of supports and queries at theta_0.
+        images: supports and queries.
+        labels: of the supports.
+        truth: labels of the queries.
+        settings: steps and rate.
+        logits: of supports and queries at theta_0.
+        everything: the accuracy when all layers adapt, which is known already.
+    """
+    roles = [layer.role for layer in layers]
+    ladder, alone = ([float("nan")] * len(roles) for _ in range(2))
+
+    def accuracy(tail: Tail, names: Sequence[str]) -> float:
+        steps = adapt_part(
+            subject, tail.network, names, tail.support, labels, settings=settings, num_steps=settings.layer_steps
+        )
+        answers = ask(subject, tail.network, steps[-1].parameters, settings.layer_steps, tail.query)
+        return float((answers == truth).mean())
+
+    for first, role in enumerate(roles):
+        tail = cut_below(network, layers, first, read, images, logits)
+        rung = [name for later in roles[first:] for name in parts[later]]
+        ladder[first] = accuracy(tail, rung) if first else everything
+        alone[first] = accuracy(tail, parts[role]) if first < len(roles) - 1 else ladder[first]
+    return np.array(ladder), np.array(alone)

@@ -1,0 +1,168 @@
+"""One network over all episodes: what adaptation changed, stacked; sketches are reduced to cosines and a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from meta_baseline.adaptation_space.coherence import Coherence, compare_directions, principal_plane
+from meta_baseline.adaptation_space.drawing import AdaptationEpisode
+from meta_baseline.adaptation_space.episode import EpisodeRecord, measure_episode
+from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
+from meta_baseline.cores import map_in_threads
+from meta_baseline.layers import list_layers
+
+Progress = Callable[..., Iterable[Any]]
+Vectors = Sequence[tuple[Float[ndarray, " M"], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectRecord:
+    """One network in all episodes [E]; L layers from the image to the answer, Z support sizes, K numbers of steps.
+
+    Attributes:
+        name, note, roles: of the network.
+        rates_learned: whether it was adapted by rates or statistics of its own.
+        accuracy: on each episode's queries.
+        same_share: share of "same" among the answers with the largest support.
+        ladder, alone: accuracy when a layer and all after it, or it alone, adapt.
+        centroid_before, centroid_after: accuracy by the nearest class mean in each layer.
+        without_head_before, without_head_after: accuracy by cosine similarity of what the head reads.
+        weight_change: |theta_k - theta_0| / |theta_0|.
+        cka, procrustes: of the queries' activations before and after.
+        path_coherence, gradient_coherence: by layer, then of the whole network.
+        plane: theta of each episode after 0, 1, ... steps, then with shuffled labels, on two principal axes; the
+            origin is the mean.
+        plane_shares: of the variance on both axes.
+        sharpness_before, sharpness_after: steepest rise of the query loss close by, in nats.
+    """
+
+    name: str
+    note: str
+    roles: tuple[str, ...]
+    rates_learned: bool
+    accuracy: Float[ndarray, "E Z K"]
+    same_share: Float[ndarray, "E K"]
+    ladder: Float[ndarray, "E L"]
+    alone: Float[ndarray, "E L"]
+    centroid_before: Float[ndarray, "E L"]
+    centroid_after: Float[ndarray, "E L"]
+    without_head_before: Float[ndarray, " E"]
+    without_head_after: Float[ndarray, " E"]
+    weight_change: Float[ndarray, "E L"]
+    cka: Float[ndarray, "E L"]
+    procrustes: Float[ndarray, "E L"]
+    path_coherence: tuple[Coherence, ...]
+    gradient_coherence: tuple[Coherence, ...]
+    plane: Float[ndarray, "E T 2"]
+    plane_shares: Float[ndarray, " 2"]
+    sharpness_before: Float[ndarray, " E"]
+    sharpness_after: Float[ndarray, " E"]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is an untrained network."""
+        return self.name.startswith("untrained")
+
+    @property
+    def nothing(self) -> Float[ndarray, " E"]:
+        """Accuracy before adaptation."""
+        return self.accuracy[:, -1, 0]
+
+    @property
+    def gain(self) -> Float[ndarray, " E"]:
+        """What adapting everything adds to the accuracy."""
+        return self.ladder[:, 0] - self.nothing
+
+    @property
+    def added(self) -> Float[ndarray, "E L"]:
+        """What each layer adds to the accuracy beyond all layers above it; these sum to ``gain``."""
+        return self.ladder - np.column_stack([self.ladder[:, 1:], self.nothing])
+
+
+def measure_subject(
+    subject: Subject,
+    tasks: Sequence[TaskStimuli],
+    episodes: Sequence[AdaptationEpisode],
+    settings: AdaptationSettings,
+    *,
+    workers: int,
+    progress: Progress,
+) -> SubjectRecord:
+    """One network in every episode, ``workers`` episodes at a time."""
+
+    def measure(number: int) -> EpisodeRecord:
+        episode = episodes[number]
+        return measure_episode(subject, tasks[episode.task], episode, settings)
+
+    records: list[EpisodeRecord] = map_in_threads(
+        measure, range(len(episodes)), workers=workers, progress=progress, desc=f"adaptation, {subject.name}"
+    )
+    paths = [_inner_products([record.paths[k] for record in records]) for k in range(len(settings.steps) - 1)]
+    at_layer_steps = paths[settings.steps.index(settings.layer_steps) - 1]
+    shuffled = _inner_products([record.shuffled_path for record in records])
+    gradients = _inner_products([record.gradient for record in records])
+    shuffled_gradients = _inner_products([record.shuffled_gradient for record in records])
+    plane, shares = _find_plane(records)
+    return SubjectRecord(
+        name=subject.name,
+        note=subject.note,
+        roles=tuple(layer.role for layer in list_layers(subject.network)),
+        rates_learned=subject.rates is not None or bool(subject.statistics),
+        path_coherence=_compare(at_layer_steps, shuffled),
+        gradient_coherence=_compare(gradients, shuffled_gradients),
+        plane=plane,
+        plane_shares=shares,
+        accuracy=_stack(records, "accuracy"),
+        same_share=_stack(records, "same_share"),
+        ladder=_stack(records, "ladder"),
+        alone=_stack(records, "alone"),
+        centroid_before=_stack(records, "centroid_before"),
+        centroid_after=_stack(records, "centroid_after"),
+        without_head_before=_stack(records, "without_head_before"),
+        without_head_after=_stack(records, "without_head_after"),
+        weight_change=_stack(records, "weight_change"),
+        cka=_stack(records, "cka"),
+        procrustes=_stack(records, "procrustes"),
+        sharpness_before=_stack(records, "sharpness_before"),
+        sharpness_after=_stack(records, "sharpness_after"),
+    )
+
+
+def _stack(records: Sequence[EpisodeRecord], name: str) -> ndarray:
+    return np.array([getattr(record, name) for record in records])
+
+
+def _inner_products(vectors: Vectors) -> list[Float[ndarray, "E E"]]:
+    """Of all pairs of episodes, layer by layer, then of all layers together."""
+    by_layer: list[Float[ndarray, "E E"]] = []
+    for number in range(len(vectors[0])):
+        stacked = np.stack([episode[number] for episode in vectors]).astype(np.float64)
+        by_layer.append(stacked @ stacked.T)
+    return [*by_layer, np.sum(by_layer, axis=0)]
+
+
+def _compare(grams: Sequence[Float[ndarray, "E E"]], null: Sequence[Float[ndarray, "E E"]]) -> tuple[Coherence, ...]:
+    return tuple(compare_directions(*pair) for pair in zip(grams, null))
+
+
+def _find_plane(records: Sequence[EpisodeRecord]) -> tuple[Float[ndarray, "E T 2"], Float[ndarray, " 2"]]:
+    """Principal axes of all theta_i of all episodes, from their inner products layer by layer."""
+    visits = [[*record.paths, record.shuffled_path] for record in records]
+    num_points = len(visits[0])
+    total = np.zeros((len(records) * num_points,) * 2)
+    for number in range(len(visits[0][0])):
+        vectors = np.stack([point[number] for own in visits for point in own]).astype(np.float64)
+        total += vectors @ vectors.T
+    # Every path begins at theta_0, the zero vector: its inner products are 0.
+    starts = 1 + num_points
+    grown = np.zeros((len(records) * starts,) * 2)
+    kept = np.flatnonzero(np.arange(len(grown)) % starts)
+    grown[np.ix_(kept, kept)] = total
+    places, shares = principal_plane(grown)
+    return places.reshape(len(records), starts, 2), shares
