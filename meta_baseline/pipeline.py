@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from meta_baseline.activation_analysis import compare_activations
+from meta_baseline.activations.untrained import is_same_architecture, iterate_untrained, read_calibration_images
+from meta_baseline.adaptation import Subject, compare_adaptation, take_stimuli
 from meta_baseline.behaviour import measure_behaviour
 from meta_baseline.commits import locked, write_atomic
 from meta_baseline.datasets import Stimuli, build_loader, read_grey_images
 from meta_baseline.datasets.shortcuts import check_stimuli_shortcuts
 from meta_baseline.errors import MetaBaselineError
-from meta_baseline.figures import activations, autoencoders, behaviour, probes, training, weights
+from meta_baseline.figures import activations, adaptation, autoencoders, behaviour, probes, training, weights
 from meta_baseline.layers import pair_layers
+from meta_baseline.models import ConvNet
 from meta_baseline.probing import compare_probes
 from meta_baseline.results import Check, Finding, Result, load_result
 from meta_baseline.run_record import logging_to, write_run, write_summary
@@ -29,11 +32,14 @@ from meta_baseline.stages import Analysis, Materials, Progress, read_stage, run_
 from meta_baseline.study import Study, StudyInputs, check_output_dir, claim_output_dir, read_inputs, stage_rng
 from meta_baseline.study_report import rank_findings, render_study_report
 from meta_baseline.tables.activations import tabulate_activations
+from meta_baseline.tables.adaptation import tabulate_adaptation
 from meta_baseline.tables.autoencoders import tabulate_autoencoders
 from meta_baseline.tables.behaviour import tabulate_behaviour
 from meta_baseline.tables.probes import tabulate_probes
 from meta_baseline.tables.training import tabulate_training
 from meta_baseline.tables.weights import tabulate_weights
+from meta_baseline.training.learnt_adaptation import read_adaptation
+from meta_baseline.training.objectives import classification_loss
 from meta_baseline.weight_analysis import compare_weight_spaces
 from meta_baseline.weight_space.checkpoint_series import load_series
 
@@ -104,7 +110,7 @@ def _check_stimuli(stimuli: Stimuli | None) -> tuple[Check, ...]:
 
 def select_analyses(study: Study) -> tuple[Analysis, ...]:
     """The stages of a study in the order of the report."""
-    chosen = [analysis for analysis in ANALYSES if analysis.slug in study.analyses]
+    chosen = [analysis for analysis in (*ANALYSES, *FURTHER) if analysis.slug in study.analyses]
     if any(analysis.needs_images for analysis in chosen):
         chosen = [BEHAVIOUR, *chosen]
     return (TRAINING, *chosen) if study.training_outcome is not None else tuple(chosen)
@@ -182,6 +188,50 @@ def _run_probes(materials: Materials) -> Result:
     return compare_probes(materials.stores, rng=rng, progress=materials.progress)
 
 
+def _run_adaptation(materials: Materials) -> Result:
+    inputs, study = materials.inputs, materials.study
+    assert inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
+    rng = stage_rng(study, "adaptation")
+    calibration = read_calibration_images(inputs.stimuli)
+    subjects = [_take_subject("meta", inputs.meta), _take_subject("baseline", inputs.baseline)]
+    controls = [("untrained", "meta", inputs.meta, inputs.meta_initial)]
+    if not is_same_architecture(inputs.meta, inputs.baseline):
+        controls.append(("untrained baseline", "baseline", inputs.baseline, inputs.baseline_initial))
+    for name, arm, model, initial in controls:
+        known = () if initial is None else ((initial, f"Step 0 of the {arm} network."),)
+        (twin,) = iterate_untrained(model, known, num_networks=1, calibration=calibration, device=study.device, rng=rng)
+        subjects.append(
+            Subject(
+                name=name,
+                network=twin.model,
+                loss=classification_loss(model.decision_rule),
+                rule=model.decision_rule,
+                note=" ".join(twin.notes),
+            )
+        )
+    for subject in subjects:
+        subject.network.to(study.device)
+    return compare_adaptation(
+        subjects,
+        [take_stimuli(inputs.stimuli)],
+        rng=rng,
+        workers=study.num_threads if study.device == "cpu" else 1,
+        progress=materials.progress,
+    )
+
+
+def _take_subject(name: str, model: ConvNet) -> Subject:
+    learnt = read_adaptation(model.provenance.path) if model.provenance.path else None
+    return Subject(
+        name=name,
+        network=model,
+        loss=classification_loss(model.decision_rule),
+        rule=model.decision_rule,
+        rates=learnt.rates_or_none if learnt else None,
+        statistics=tuple(learnt.statistics) if learnt else (),
+    )
+
+
 TRAINING = Analysis(
     slug="training",
     title="Training",
@@ -248,4 +298,18 @@ ANALYSES: tuple[Analysis, ...] = (
 )
 """The four analyses in the order of the report; flags, sections and folders all follow from this tuple."""
 
-SECTIONS = (TRAINING, BEHAVIOUR, *ANALYSES)
+FURTHER: tuple[Analysis, ...] = (
+    Analysis(
+        slug="adaptation_analysis",
+        flag="--analyze-adaptation",
+        title="Adaptation",
+        question="What does adaptation to a few labelled images change: which layers learn, and which are reused?",
+        needs_images=True,
+        run=_run_adaptation,
+        figures=adaptation.FIGURES,
+        tabulate=tabulate_adaptation,
+    ),
+)
+"""Analyses that are run when they are asked for by name, and not by --run-all."""
+
+SECTIONS = (TRAINING, BEHAVIOUR, *ANALYSES, *FURTHER)

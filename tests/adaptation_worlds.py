@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -26,30 +26,23 @@ def make_subject(world: World, name: str = "meta", seed: int = 0) -> Subject:
 
     head: the head is zero. first layer: pixel 0 does not enter, but the layers above read where it would arrive.
     """
-    network = nn.Sequential(
-        OrderedDict(
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(_INPUTS, _WIDTH),
-            relu1=nn.ReLU(),
-            fc2=nn.Linear(_WIDTH, _WIDTH),
-            relu2=nn.ReLU(),
-            classifier=nn.Linear(_WIDTH, 1),
-        )
-    )
+    first, second, head = nn.Linear(_INPUTS, _WIDTH), nn.Linear(_WIDTH, _WIDTH), nn.Linear(_WIDTH, 1)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for layer in (network.fc1, network.fc2, network.classifier):
+        for layer in (first, second, head):
             layer.bias.zero_()
-        network.fc1.bias += 1.0
-        network.fc1.weight.copy_(0.3 * torch.randn(_WIDTH, _INPUTS, generator=generator))
-        network.fc1.weight[:, 0] = 0.0
-        network.fc2.weight.copy_(torch.eye(_WIDTH))
-        network.classifier.weight.zero_()
+        first.bias.add_(1.0)
+        first.weight.copy_(0.3 * torch.randn(_WIDTH, _INPUTS, generator=generator))
+        first.weight[:, 0] = 0.0
+        second.weight.copy_(torch.eye(_WIDTH))
+        head.weight.zero_()
         if world == "head":
-            network.fc1.weight[0, 0], network.fc1.weight[1, 0] = 1.0, -1.0
+            first.weight[0, 0], first.weight[1, 0] = 1.0, -1.0
         else:
-            network.classifier.weight[0, 0], network.classifier.weight[0, 1] = 2.0, -2.0
-            network.fc1.weight[:2] = 0.0
+            head.weight[0, 0], head.weight[0, 1] = 2.0, -2.0
+            first.weight[:2] = 0.0
+    chain = OrderedDict(flatten=nn.Flatten(), fc1=first, relu1=nn.ReLU(), fc2=second, relu2=nn.ReLU(), classifier=head)
+    network = nn.Sequential(cast("OrderedDict[str, nn.Module]", chain))
     return Subject(name=name, network=network.eval(), loss=mean_loss, rule="logit")
 
 

@@ -57,7 +57,7 @@ def draw_freezing(result: AdaptationResult) -> Figure:
         places = np.arange(len(roles))
         _draw_means(above, places, gained, _colour(subject), joined=True)
         above.plot(places, alone.mean(axis=0), "x", color=INK, markersize=5)
-        above.set_title(subject.name)
+        above.set_title(f"{subject.name}: {facts.verdicts[subject.name]}")
         verdicts = facts.layer_verdicts[subject.name][::-1]
         level = 1 - 0.05 / len(roles)
         for place, (added, verdict) in enumerate(zip(subject.added[:, ::-1].T, verdicts)):
@@ -124,6 +124,7 @@ def draw_change(result: AdaptationResult) -> Figure:
 def draw_paths(result: AdaptationResult) -> Figure:
     """Paths of every episode on two principal axes, and the mean cosine of different episodes' paths by layer."""
     facts = result.facts
+    shuffled = f"shuffled labels, {facts.settings.layer_steps} steps"
     figure = new_figure(7.2, 5.4)
     grid = figure.add_gridspec(2, len(facts.subjects), height_ratios=(1.25, 1))
     for column, subject in enumerate(facts.subjects):
@@ -150,7 +151,7 @@ def draw_paths(result: AdaptationResult) -> Figure:
     handles = [
         *_name_networks(result),
         Line2D([], [], color=INK, marker="s", linestyle="", markersize=4.5, label="before"),
-        Line2D([], [], color=INK, marker="x", linestyle="", markersize=4, label="shuffled labels"),
+        Line2D([], [], color=INK, marker="x", linestyle="", markersize=4, label=shuffled),
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=5)
     return figure

@@ -27,14 +27,14 @@ def _measure(world: World, seed: int) -> SubjectRecord:
     ("world", "learner", "verdict"), [("head", "classifier", "feature reuse"), ("first layer", "fc1", "rapid learning")]
 )
 def test_the_one_layer_that_is_missing_learns_and_the_others_are_reused(world: World, learner: str, verdict: str):
-    records = [_measure(world, seed) for seed in range(20)]
-    verdicts = [dict(zip(ROLES, judge_layers(record.gain, record.added))) for record in records]
+    records = [_measure(world, seed) for seed in range(12)]
+    verdicts: list[dict[str, str]] = [dict(zip(ROLES, judge_layers(record.gain, record.added))) for record in records]
     assert all(own.pop(learner) == "learns" for own in verdicts)
     others = [word for own in verdicts for word in own.values()]
     # One in forty worlds may call another layer a learner by chance.
     assert others.count("reused") >= len(others) - 2
     below = [judge_network(record.gain, record.ladder[:, 0] - record.ladder[:, -1]) for record in records]
-    assert below.count(verdict) >= 18
+    assert below.count(verdict) >= 11
     alone = np.mean([record.alone - record.nothing[:, None] for record in records], axis=(0, 1))
     assert (alone > 0.3).tolist() == [role == learner for role in ROLES]
 
@@ -57,11 +57,11 @@ def test_episodes_of_a_learnable_task_agree_on_the_direction_and_shuffled_labels
 
 def test_a_network_that_cannot_gain_gets_a_verdict_at_no_more_than_the_nominal_rate():
     gains = []
-    for seed in range(60):
+    for seed in range(40):
         record = _measure("nothing to learn", seed)
         gains.append(judge_network(record.gain, record.ladder[:, 0] - record.ladder[:, -1]) != "no gain")
-    # One side of a 95 % interval: 1.5 of 60 expected, 6 or more in one of 250 such tests.
-    assert sum(gains) < 6
+    # One side of a 95 % interval: 1 of 40 expected, 5 or more in one of 300 such tests.
+    assert sum(gains) < 5
 
 
 def test_no_layer_of_nine_is_said_to_learn_at_more_than_the_nominal_rate_when_the_head_does_it_all():
