@@ -6,11 +6,20 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 
+from meta_baseline.similarity import debiased_cka, procrustes_distance
+
 
 def relative_change(before: Float[ndarray, " P"], after: Float[ndarray, " P"]) -> float:
     """|theta_k - theta_0| / |theta_0|; NaN where theta_0 is nothing but zeros."""
     size = float(np.linalg.norm(before))
     return float(np.linalg.norm(after - before)) / size if size > 0 else float("nan")
+
+
+def compare_geometries(before: Float[ndarray, "N N"], after: Float[ndarray, "N N"]) -> tuple[float, float]:
+    """Debiased CKA and Procrustes angle of two representations of the same images; NaN where one is not finite."""
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return float("nan"), float("nan")
+    return debiased_cka(before, after), procrustes_distance(before, after)
 
 
 def nearest_centroid(gram: Float[ndarray, "L L"], labels: Int64[ndarray, " M"]) -> Bool[ndarray, " N"]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meta_baseline.adaptation_space.contrasts import average
+from meta_baseline.adaptation_space.contrasts import average, describe_mean
 from meta_baseline.adaptation_space.drawing import WANTED_EPISODES
 from meta_baseline.adaptation_space.facts import AdaptationFacts
+from meta_baseline.adaptation_space.subject import SubjectRecord
 from meta_baseline.results import Check
 
+REFIT_GAIN = 0.05
+"""More than this gained by refitting batch norm says that its running statistics do not fit the images."""
 CONSTANT_SHARE = 0.02
 """A network whose share of "same" lies outside [.02, .98] answers without looking."""
 
@@ -73,6 +76,24 @@ def _checks(facts: AdaptationFacts) -> Iterator[Check]:
                 sentence=f"Adaptation takes {-100 * gain.value:.1f} points of accuracy from the {subject.name} network "
                 f"[{-100 * gain.high:.1f}, {-100 * gain.low:.1f}]: the rate or the number of steps may not suit it.",
             )
+        yield from _check_rates(facts, subject)
+        refit = average(subject.refitted - subject.nothing)
+        if refit.low > 0 and refit.value > REFIT_GAIN:
+            yield Check(
+                code="adaptation.normalisation",
+                verdict="warn",
+                sentence=f"Batch norm refitted on the support's images, without a step or a label, changes the "
+                f"accuracy of the {subject.name} network by {describe_mean(refit)}: its running statistics do not fit "
+                "these images, and part of what adaptation gains may be no more than that.",
+            )
+        if subject.diverged.any():
+            yield Check(
+                code="adaptation.diverged",
+                verdict="warn",
+                sentence=f"Adaptation of the {subject.name} network diverges in {int(subject.diverged.sum())} of "
+                f"{facts.num_episodes} episodes: rate {settings.learning_rate:g} is too large for it. Its answers "
+                "there count as given, its weights and activations are left out.",
+            )
         if subject.rates_learned:
             yield Check(
                 code="adaptation.learned_rates",
@@ -82,3 +103,19 @@ def _checks(facts: AdaptationFacts) -> Iterator[Check]:
     notes = [f"{subject.name}: {subject.note}" for subject in facts.subjects if subject.note]
     if notes:
         yield Check(code="adaptation.networks", verdict="pass", sentence=" ".join(notes))
+
+
+def _check_rates(facts: AdaptationFacts, subject: SubjectRecord) -> Iterator[Check]:
+    """Whether another rate would surely have gained more; simultaneous over the rates that were tried."""
+    rate, factors = facts.settings.learning_rate, facts.settings.rate_factors
+    for number, factor in enumerate(factors):
+        more = average(subject.other_rates[:, number] - subject.ladder[:, 0], level=1 - 0.05 / len(factors))
+        if more.above_zero and not subject.is_control:
+            gain = average(subject.other_rates[:, number] - subject.nothing)
+            yield Check(
+                code="adaptation.rate",
+                verdict="warn",
+                sentence=f"At {factor:g} times the rate, adaptation changes the accuracy of the {subject.name} network "
+                f"by {describe_mean(gain)}, which is {describe_mean(more)} more than at rate {rate:g}: what is said of "
+                "this network hangs on the rate.",
+            )

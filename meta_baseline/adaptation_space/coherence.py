@@ -22,6 +22,9 @@ from scipy import special
 SKETCH = 2**14
 """Numbers that stand for a layer's parameters, where it has more; inner products then err by a hundredth of lengths."""
 
+FEWEST = 3
+"""Episodes or points without which there is neither an interval nor a plane."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coherence:
@@ -50,10 +53,13 @@ def compare_directions(gram: Float[ndarray, "E E"], null: Float[ndarray, "E E"],
     """Coherence from the inner products of all episodes' displacements, with true and with shuffled labels.
 
     The interval leaves out one episode at a time (Arvesen 1969, doi:10.1214/aoms/1177697287: the estimate is a
-    U-statistic), from both; Student's t.
+    U-statistic), from both; Student's t. Episodes in which adaptation diverged are left out.
     """
-    cosines, shuffled = _cosines(gram), _cosines(null)
-    num = len(cosines)
+    finite = np.isfinite(np.diag(gram)) & np.isfinite(np.diag(null))
+    num = int(finite.sum())
+    if num < FEWEST:
+        return Coherence(value=math.nan, null=math.nan, beyond=math.nan, low=math.nan, high=math.nan)
+    cosines, shuffled = (_cosines(own[np.ix_(finite, finite)]) for own in (gram, null))
     value, null_value = _mean_of_pairs(cosines), _mean_of_pairs(shuffled)
     beyond = value - null_value
     left_out = np.array(
@@ -65,14 +71,23 @@ def compare_directions(gram: Float[ndarray, "E E"], null: Float[ndarray, "E E"],
 
 
 def principal_plane(gram: Float[ndarray, "T T"]) -> tuple[Float[ndarray, "T 2"], Float[ndarray, " 2"]]:
-    """Coordinates of T points on their two first principal axes, and the shares of variance; exact, from Grams."""
+    """Coordinates of T points on their two first principal axes, and the shares of variance; exact, from Grams.
+
+    Points that are not finite are left out and get no place.
+    """
+    finite = np.isfinite(np.diag(gram))
+    places = np.full((len(gram), 2), np.nan)
+    if finite.sum() < FEWEST:
+        return places, np.full(2, np.nan)
+    gram = gram[np.ix_(finite, finite)]
     centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
     values, vectors = np.linalg.eigh(centred)
     values, vectors = values[::-1][:2], vectors[:, ::-1][:, :2]
     vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     total = float(np.trace(centred))
     shares = np.clip(values, 0, None) / total if total > 0 else np.full(2, np.nan)
-    return vectors * np.sqrt(np.clip(values, 0, None)), shares
+    places[finite] = vectors * np.sqrt(np.clip(values, 0, None))
+    return places, shares
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,12 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from meta_baseline.activations.recording import as_input, recording
-from meta_baseline.adaptation_space.change import answer_without_head, nearest_centroid, relative_change
+from meta_baseline.adaptation_space.change import (
+    answer_without_head,
+    compare_geometries,
+    nearest_centroid,
+    relative_change,
+)
 from meta_baseline.adaptation_space.coherence import sketch
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.freezing import adapt_part, ask, buffer_sets, measure_freezing
@@ -22,7 +27,7 @@ from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject,
 from meta_baseline.adaptation_space.sharpness import RADIUS, measure_length, steepest_rise
 from meta_baseline.inner_loop import InnerStep, Parameters, buffers_at, differentiate, forward
 from meta_baseline.layers import Layer, list_layers
-from meta_baseline.similarity import debiased_cka, procrustes_distance
+from meta_baseline.models import recalibrate_batch_norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +37,14 @@ class EpisodeRecord:
     Attributes:
         accuracy: on the queries.
         same_share: share of "same" among the answers with the largest support.
+        other_rates: accuracy after the steps of the layers at each other rate.
+        refitted: accuracy without a step, batch norm's statistics refitted on the support's images.
         ladder, alone: accuracy when a layer and all after it, or it alone, adapt.
         centroid_before, centroid_after: accuracy of the nearest class mean in each layer.
         without_head_before, without_head_after: accuracy by cosine similarity of what the head reads.
         weight_change: |theta_k - theta_0| / |theta_0|.
         cka, procrustes: of the queries' activations before and after.
+        diverged: whether theta_k is not finite.
         paths: sketches of theta_i - theta_0 for each number of steps after 0.
         gradient, shuffled_path, shuffled_gradient: sketches, the last two with shuffled labels.
         sharpness_before, sharpness_after: steepest rise of the query loss close by, in nats.
@@ -44,6 +52,8 @@ class EpisodeRecord:
 
     accuracy: Float[ndarray, "Z K"]
     same_share: Float[ndarray, " K"]
+    other_rates: Float[ndarray, " R"]
+    refitted: float
     ladder: Float[ndarray, " L"]
     alone: Float[ndarray, " L"]
     centroid_before: Float[ndarray, " L"]
@@ -53,6 +63,7 @@ class EpisodeRecord:
     weight_change: Float[ndarray, " L"]
     cka: Float[ndarray, " L"]
     procrustes: Float[ndarray, " L"]
+    diverged: bool
     paths: tuple[tuple[Float[ndarray, " M"], ...], ...]
     gradient: tuple[Float[ndarray, " M"], ...]
     shuffled_path: tuple[Float[ndarray, " M"], ...]
@@ -79,7 +90,7 @@ class _Scene:
     def start(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.network.named_parameters()}
 
-    def adapt(self, labels: Int64[Tensor, " M"], num_steps: int) -> list[InnerStep]:
+    def adapt(self, labels: Int64[Tensor, " M"], num_steps: int, rate_factor: float = 1.0) -> list[InnerStep]:
         """The inner loop of all parameters on as many first supports as there are labels."""
         return adapt_part(
             self.subject,
@@ -89,6 +100,7 @@ class _Scene:
             labels,
             settings=self.settings,
             num_steps=num_steps,
+            rate_factor=rate_factor,
         )
 
     def by_layer(self, values: Mapping[str, Tensor]) -> list[Float[ndarray, " P"]]:
@@ -138,12 +150,15 @@ def measure_episode(
     labels = scene.labels.cpu().numpy()
     num = len(labels)
     queries = slice(num, None)
-    pairs = list(zip(grams_before, grams_after))
+    pairs = zip(grams_before, grams_after)
+    geometries = np.array([compare_geometries(a[queries, queries], b[queries, queries]) for a, b in pairs])
     before, after = scene.by_layer(scene.start), scene.by_layer({name: adapted[name] for name in scene.start})
     head = max(len(scene.layers) - 2, 0)
     return EpisodeRecord(
         accuracy=accuracy,
         same_share=same_share,
+        other_rates=np.array([_try_rate(scene, factor) for factor in settings.rate_factors]),
+        refitted=_refit(scene),
         ladder=ladder,
         alone=alone,
         centroid_before=np.array([_share(nearest_centroid(gram, labels), scene) for gram in grams_before]),
@@ -151,8 +166,9 @@ def measure_episode(
         without_head_before=_share(answer_without_head(grams_before[head], labels), scene),
         without_head_after=_share(answer_without_head(grams_after[head], labels), scene),
         weight_change=np.array([relative_change(*pair) for pair in zip(before, after)]),
-        cka=np.array([debiased_cka(a[queries, queries], b[queries, queries]) for a, b in pairs]),
-        procrustes=np.array([procrustes_distance(a[queries, queries], b[queries, queries]) for a, b in pairs]),
+        cka=geometries[:, 0],
+        procrustes=geometries[:, 1],
+        diverged=not all(bool(np.isfinite(vector).all()) for vector in after),
         paths=tuple(scene.moved(path[steps - 1].parameters) for steps in settings.steps[1:]),
         gradient=scene.sketches({name: path[0].gradient[name] for name in scene.start}),
         shuffled_path=scene.moved(shuffled[-1].parameters),
@@ -197,6 +213,20 @@ def _follow(scene: _Scene, path: Sequence[InnerStep]) -> tuple[Float[ndarray, "Z
             accuracy[z, k] = _share(answers, scene)
             same_share[k] = answers.mean()
     return accuracy, same_share
+
+
+def _try_rate(scene: _Scene, factor: float) -> float:
+    steps = scene.settings.layer_steps
+    path = scene.adapt(scene.labels, steps, factor)
+    return _share(ask(scene.subject, scene.network, path[-1].parameters, steps, scene.query), scene)
+
+
+def _refit(scene: _Scene) -> float:
+    """Accuracy of theta_0 with the batch-norm statistics of the support's images, without a look at their labels."""
+    twin = copy.deepcopy(scene.network)
+    with torch.no_grad():
+        recalibrate_batch_norm(twin, [scene.support])
+    return _share(ask(scene.subject, twin, scene.start, 0, scene.query), scene)
 
 
 def _look(

@@ -57,6 +57,21 @@ def _describe_subject(facts: AdaptationFacts, subject: SubjectRecord) -> Iterato
     below = subject.ladder[:, 0] - subject.ladder[:, -1]
     of_control = None if control is None else control.ladder[:, 0] - control.ladder[:, -1]
     yield estimate("gain.below_head", "what all layers below the head add to it", below, "accuracy", of_control)
+    yield estimate(
+        "accuracy.refitted",
+        "accuracy without a step, batch norm refitted on the support's images",
+        subject.refitted,
+        "accuracy",
+        None if control is None else control.refitted,
+    )
+    for number, factor in enumerate(settings.rate_factors):
+        yield estimate(
+            f"gain.rate_{factor * settings.learning_rate:g}",
+            f"gain of adapting everything {after} at {factor:g} times the rate",
+            subject.other_rates[:, number] - subject.nothing,
+            "accuracy",
+            None if control is None else control.other_rates[:, number] - control.nothing,
+        )
     for name, label in (("before", "before adaptation"), ("after", after)):
         attribute = f"without_head_{name}"
         yield estimate(

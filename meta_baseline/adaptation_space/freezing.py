@@ -31,18 +31,20 @@ def adapt_part(
     *,
     settings: AdaptationSettings,
     num_steps: int,
+    rate_factor: float = 1.0,
 ) -> list[InnerStep]:
     """The inner loop in which only the named parameters move; the others are the network's own."""
     own = dict(network.named_parameters())
+    rates = subject.rates and {layer: rate_factor * rate for layer, rate in subject.rates.items()}
     steps = inner_steps(
         network,
         {name: own[name].detach() for name in names},
         buffer_sets(subject, network),
         images,
         labels,
-        inner_loop=settings.inner_loop(num_steps),
+        inner_loop=settings.inner_loop(num_steps, rate_factor),
         loss=subject.loss,
-        rates=subject.rates,
+        rates=rates,
     )
     return list(steps)
 

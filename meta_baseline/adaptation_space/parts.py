@@ -67,6 +67,9 @@ def cut_below(
         for name in {layer.name, layer.norm, layer.activation, layer.pooled} - {None}:
             assert name is not None
             tail.set_submodule(name, nn.Identity())
+    for name, module in list(tail.named_modules()):
+        if isinstance(module, nn.modules.dropout._DropoutNd):  # pyright: ignore[reportPrivateUsage]
+            tail.set_submodule(name, nn.Identity())  # as in evaluation, and for any shape
     inputs = read[first - 1]
     with torch.no_grad():
         try:

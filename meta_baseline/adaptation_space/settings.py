@@ -28,6 +28,7 @@ class AdaptationSettings:
         num_queries: of an episode, at most; half "same".
         max_episodes: at most; each uses images of its own.
         learning_rate: of the inner loop, where a network did not learn rates of its own.
+        rate_factors: other rates that are tried, as multiples of that one, to see whether a verdict hangs on it.
     """
 
     steps: tuple[int, ...] = (0, 1, 5, 15)
@@ -36,6 +37,7 @@ class AdaptationSettings:
     num_queries: int = 40
     max_episodes: int = 16
     learning_rate: float = 0.05
+    rate_factors: tuple[float, ...] = (0.2, 5.0)
 
     def __post_init__(self) -> None:
         if self.steps[0] != 0 or list(self.steps) != sorted(set(self.steps)) or self.layer_steps not in self.steps[1:]:
@@ -50,9 +52,9 @@ class AdaptationSettings:
         """The largest support."""
         return self.support_sizes[-1]
 
-    def inner_loop(self, num_steps: int) -> InnerLoop:
+    def inner_loop(self, num_steps: int, rate_factor: float = 1.0) -> InnerLoop:
         """So many first-order steps of all parameters that are passed in."""
-        return InnerLoop(num_steps=num_steps, learning_rate=self.learning_rate)
+        return InnerLoop(num_steps=num_steps, learning_rate=rate_factor * self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)

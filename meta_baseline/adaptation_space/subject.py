@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from meta_baseline.adaptation_space.coherence import Coherence, compare_directions, principal_plane
@@ -30,11 +30,14 @@ class SubjectRecord:
         rates_learned: whether it was adapted by rates or statistics of its own.
         accuracy: on each episode's queries.
         same_share: share of "same" among the answers with the largest support.
+        other_rates: accuracy after the steps of the layers at each other rate.
+        refitted: accuracy without a step, batch norm's statistics refitted on the support's images.
         ladder, alone: accuracy when a layer and all after it, or it alone, adapt.
         centroid_before, centroid_after: accuracy by the nearest class mean in each layer.
         without_head_before, without_head_after: accuracy by cosine similarity of what the head reads.
         weight_change: |theta_k - theta_0| / |theta_0|.
         cka, procrustes: of the queries' activations before and after.
+        diverged: whether theta_k is not finite; such episodes are left out of means of weights and activations.
         path_coherence, gradient_coherence: by layer, then of the whole network.
         plane: theta of each episode after 0, 1, ... steps, then with shuffled labels, on two principal axes; the
             origin is the mean.
@@ -48,6 +51,8 @@ class SubjectRecord:
     rates_learned: bool
     accuracy: Float[ndarray, "E Z K"]
     same_share: Float[ndarray, "E K"]
+    other_rates: Float[ndarray, "E R"]
+    refitted: Float[ndarray, " E"]
     ladder: Float[ndarray, "E L"]
     alone: Float[ndarray, "E L"]
     centroid_before: Float[ndarray, "E L"]
@@ -57,6 +62,7 @@ class SubjectRecord:
     weight_change: Float[ndarray, "E L"]
     cka: Float[ndarray, "E L"]
     procrustes: Float[ndarray, "E L"]
+    diverged: Bool[ndarray, " E"]
     path_coherence: tuple[Coherence, ...]
     gradient_coherence: tuple[Coherence, ...]
     plane: Float[ndarray, "E T 2"]
@@ -120,6 +126,8 @@ def measure_subject(
         plane_shares=shares,
         accuracy=_stack(records, "accuracy"),
         same_share=_stack(records, "same_share"),
+        other_rates=_stack(records, "other_rates"),
+        refitted=_stack(records, "refitted"),
         ladder=_stack(records, "ladder"),
         alone=_stack(records, "alone"),
         centroid_before=_stack(records, "centroid_before"),
@@ -127,6 +135,7 @@ def measure_subject(
         without_head_before=_stack(records, "without_head_before"),
         without_head_after=_stack(records, "without_head_after"),
         weight_change=_stack(records, "weight_change"),
+        diverged=_stack(records, "diverged"),
         cka=_stack(records, "cka"),
         procrustes=_stack(records, "procrustes"),
         sharpness_before=_stack(records, "sharpness_before"),
@@ -142,9 +151,16 @@ def _inner_products(vectors: Vectors) -> list[Float[ndarray, "E E"]]:
     """Of all pairs of episodes, layer by layer, then of all layers together."""
     by_layer: list[Float[ndarray, "E E"]] = []
     for number in range(len(vectors[0])):
-        stacked = np.stack([episode[number] for episode in vectors]).astype(np.float64)
+        stacked = _stack_finite([episode[number] for episode in vectors])
         by_layer.append(stacked @ stacked.T)
     return [*by_layer, np.sum(by_layer, axis=0)]
+
+
+def _stack_finite(vectors: Sequence[Float[ndarray, " M"]]) -> Float[ndarray, "E M"]:
+    """As rows in float64; NaN for whatever diverged."""
+    stacked = np.stack(vectors).astype(np.float64)
+    stacked[~np.isfinite(stacked).all(axis=1)] = np.nan
+    return stacked
 
 
 def _compare(grams: Sequence[Float[ndarray, "E E"]], null: Sequence[Float[ndarray, "E E"]]) -> tuple[Coherence, ...]:
@@ -157,7 +173,7 @@ def _find_plane(records: Sequence[EpisodeRecord]) -> tuple[Float[ndarray, "E T 2
     num_points = len(visits[0])
     total = np.zeros((len(records) * num_points,) * 2)
     for number in range(len(visits[0][0])):
-        vectors = np.stack([point[number] for own in visits for point in own]).astype(np.float64)
+        vectors = _stack_finite([point[number] for own in visits for point in own])
         total += vectors @ vectors.T
     # Every path begins at theta_0, the zero vector: its inner products are 0.
     starts = 1 + num_points

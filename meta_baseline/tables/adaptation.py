@@ -133,6 +133,11 @@ def _tabulate_networks(result: AdaptationResult) -> pd.DataFrame:
                 "below head": below.value,
                 "below head low": below.low,
                 "below head high": below.high,
+                **{
+                    f"gain at {factor:g} x rate": average(subject.other_rates[:, number] - subject.nothing).value
+                    for number, factor in enumerate(result.facts.settings.rate_factors)
+                },
+                "before, batch norm refitted": average(subject.refitted).value,
                 "without head, before": average(subject.without_head_before).value,
                 "without head, after": average(subject.without_head_after).value,
                 "sharpness before": average(subject.sharpness_before).value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from meta_baseline.adaptation_space.drawing import draw_episodes
 from meta_baseline.adaptation_space.episode import measure_episode
 from meta_baseline.adaptation_space.parts import cut_below, name_parameters
 from meta_baseline.errors import UsageError
+from meta_baseline.figures.adaptation import FIGURES
 from meta_baseline.inner_loop import inner_steps, parameters_and_buffers
 from meta_baseline.layers import list_layers
 from meta_baseline.results import load_result, save_result
+from meta_baseline.tables.adaptation import tabulate_adaptation
 
 _SMALL = AdaptationSettings(steps=(0, 1, 3), support_sizes=(2, 4), layer_steps=3, num_queries=10, max_episodes=4)
 
@@ -174,3 +177,50 @@ def test_every_layer_has_its_norm_and_the_last_one_whatever_is_left():
 
 def test_roles_of_the_planted_network_are_what_the_planted_worlds_take_them_for():
     assert tuple(layer.role for layer in list_layers(make_subject("head").network)) == ROLES
+
+
+def test_a_rate_that_would_have_gained_more_is_pointed_out():
+    slow = dataclasses.replace(QUICK, learning_rate=0.001, rate_factors=(300.0,))
+    subject = make_subject("head")
+    with torch.no_grad():
+        subject.network.get_parameter("classifier.bias").sub_(1.0)  # which takes more than a tiny step
+    result = compare_adaptation([subject], [make_task("head")], rng=np.random.default_rng(0), settings=slow)
+    (check,) = (check for check in result.checks if check.code == "adaptation.rate")
+    assert check.verdict == "warn"
+    assert "300 times the rate" in check.sentence
+
+
+def test_refitting_batch_norm_forgets_the_statistics_that_it_had():
+    subject, task = _convolutional()
+    network = copy.deepcopy(subject.network)
+    with torch.no_grad():
+        network.get_submodule("bn1").get_buffer("running_mean").add_(3.0)
+    shifted = dataclasses.replace(subject, network=network)
+    episode = draw_episodes([task], _SMALL, np.random.default_rng(0))[0]
+    own, other = (measure_episode(each, task, episode, _SMALL).refitted for each in (subject, shifted))
+    assert own == other
+
+
+def test_a_rate_at_which_adaptation_diverges_is_said_and_nothing_breaks():
+    subject, task = _convolutional()
+    wild = dataclasses.replace(_SMALL, learning_rate=1e30)
+    result = compare_adaptation([subject], [task], rng=np.random.default_rng(0), settings=wild)
+    (check,) = (check for check in result.checks if check.code == "adaptation.diverged")
+    assert "diverges in 4 of 4 episodes" in check.sentence
+    for figure in FIGURES:
+        figure.draw(result)
+    tabulate_adaptation(result)
+
+
+def test_dropout_changes_nothing_of_a_network_that_is_cut():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(), nn.Flatten(), nn.Linear(8, 1)
+    )
+    images = torch.randn(5, 1, 6, 6)
+    network.eval()
+    layers = list_layers(network)
+    read = network[:3](images).detach()
+    tail = cut_below(network, layers, 1, [read, network(images)], (images[:2], images[2:]), network(images))
+    assert tail.network is not network
+    torch.testing.assert_close(tail.network(tail.query), network(images)[2:])
