@@ -31,7 +31,16 @@ NUM_IMAGES = 1000
 NUM_IDENTITIES = 50
 """Each shape comes back in 20 images, so that probes can be tested on shapes that they were not fitted on."""
 
-_ROOMS = ("stimuli", "training", "models.py", "architectures.py", "episodes.py", "inner_loop.py", "demo.py")
+_ROOMS = (
+    "stimuli",
+    "training",
+    "models.py",
+    "architectures.py",
+    "episodes.py",
+    "inner_loop.py",
+    "linear_steps.py",
+    "demo.py",
+)
 """Where the numbers of the training stages come from: a change elsewhere does not train again."""
 
 
