@@ -21,11 +21,11 @@ from meta_baseline.adaptation_space.change import (
 )
 from meta_baseline.adaptation_space.coherence import sketch
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
-from meta_baseline.adaptation_space.freezing import adapt_part, ask, buffer_sets, measure_freezing
+from meta_baseline.adaptation_space.freezing import AT_A_TIME, Adapted, adapt_part, ask, buffer_sets, measure_freezing
 from meta_baseline.adaptation_space.parts import name_parameters
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
 from meta_baseline.adaptation_space.sharpness import RADIUS, measure_length, steepest_rise
-from meta_baseline.inner_loop import InnerStep, Parameters, buffers_at, differentiate, forward
+from meta_baseline.inner_loop import Parameters, buffers_at, differentiate, forward
 from meta_baseline.layers import Layer, list_layers
 from meta_baseline.models import recalibrate_batch_norm
 
@@ -90,7 +90,7 @@ class _Scene:
     def start(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.network.named_parameters()}
 
-    def adapt(self, labels: Int64[Tensor, " M"], num_steps: int, rate_factor: float = 1.0) -> list[InnerStep]:
+    def adapt(self, labels: Int64[Tensor, " M"], *keep: int, rate_factor: float = 1.0) -> Adapted:
         """The inner loop of all parameters on as many first supports as there are labels."""
         return adapt_part(
             self.subject,
@@ -99,7 +99,7 @@ class _Scene:
             self.support[: len(labels)],
             labels,
             settings=self.settings,
-            num_steps=num_steps,
+            keep=keep,
             rate_factor=rate_factor,
         )
 
@@ -128,9 +128,9 @@ def measure_episode(
     """What adaptation does to one network in one episode; nothing of the network changes."""
     scene = _set_scene(subject, task, episode, settings)
     read, logits, grams_before = _look(scene, scene.start, 0)
-    path = scene.adapt(scene.labels, settings.steps[-1])
+    path = scene.adapt(scene.labels, *settings.steps[1:])
     layer_steps = settings.layer_steps
-    adapted = path[layer_steps - 1].parameters
+    adapted = path.after[layer_steps]
     _, _, grams_after = _look(scene, adapted, layer_steps)
     accuracy, same_share = _follow(scene, path)
     ladder, alone = measure_freezing(
@@ -169,10 +169,10 @@ def measure_episode(
         cka=geometries[:, 0],
         procrustes=geometries[:, 1],
         diverged=not all(bool(np.isfinite(vector).all()) for vector in after),
-        paths=tuple(scene.moved(path[steps - 1].parameters) for steps in settings.steps[1:]),
-        gradient=scene.sketches({name: path[0].gradient[name] for name in scene.start}),
-        shuffled_path=scene.moved(shuffled[-1].parameters),
-        shuffled_gradient=scene.sketches({name: shuffled[0].gradient[name] for name in scene.start}),
+        paths=tuple(scene.moved(path.after[steps]) for steps in settings.steps[1:]),
+        gradient=scene.sketches({name: path.gradient[name] for name in scene.start}),
+        shuffled_path=scene.moved(shuffled.after[layer_steps]),
+        shuffled_gradient=scene.sketches({name: shuffled.gradient[name] for name in scene.start}),
         sharpness_before=_measure_sharpness(scene, scene.start, 0),
         sharpness_after=_measure_sharpness(scene, adapted, layer_steps),
     )
@@ -198,18 +198,18 @@ def _set_scene(subject: Subject, task: TaskStimuli, episode: AdaptationEpisode, 
     )
 
 
-def _follow(scene: _Scene, path: Sequence[InnerStep]) -> tuple[Float[ndarray, "Z K"], Float[ndarray, " K"]]:
+def _follow(scene: _Scene, path: Adapted) -> tuple[Float[ndarray, "Z K"], Float[ndarray, " K"]]:
     """Accuracy by support size and steps, and the share of "same" with the largest support."""
     settings = scene.settings
     accuracy = np.empty((len(settings.support_sizes), len(settings.steps)))
     same_share = np.empty(len(settings.steps))
     unadapted = ask(scene.subject, scene.network, scene.start, 0, scene.query)
     for z, size in enumerate(settings.support_sizes):
-        own = path if size == len(scene.labels) else scene.adapt(scene.labels[:size], settings.steps[-1])
+        own = path if size == len(scene.labels) else scene.adapt(scene.labels[:size], *settings.steps[1:])
         for k, steps in enumerate(settings.steps):
             answers = unadapted
             if steps:
-                answers = ask(scene.subject, scene.network, own[steps - 1].parameters, steps, scene.query)
+                answers = ask(scene.subject, scene.network, own.after[steps], steps, scene.query)
             accuracy[z, k] = _share(answers, scene)
             same_share[k] = answers.mean()
     return accuracy, same_share
@@ -217,8 +217,8 @@ def _follow(scene: _Scene, path: Sequence[InnerStep]) -> tuple[Float[ndarray, "Z
 
 def _try_rate(scene: _Scene, factor: float) -> float:
     steps = scene.settings.layer_steps
-    path = scene.adapt(scene.labels, steps, factor)
-    return _share(ask(scene.subject, scene.network, path[-1].parameters, steps, scene.query), scene)
+    adapted = scene.adapt(scene.labels, steps, rate_factor=factor).after[steps]
+    return _share(ask(scene.subject, scene.network, adapted, steps, scene.query), scene)
 
 
 def _refit(scene: _Scene) -> float:
@@ -235,11 +235,17 @@ def _look(
     """What each layer gives to the next, of supports and then queries; logits; each layer's inner products of pairs."""
     images = torch.cat([scene.support, scene.query])
     buffers = buffers_at(buffer_sets(scene.subject, scene.network), num_steps)
-    with torch.no_grad(), recording(scene.network, [layer.pooled for layer in scene.layers]) as outputs:
-        logits, _ = forward(scene.network, parameters, buffers, images)
-    read = [outputs[layer.pooled] for layer in scene.layers]
-    flat = (values.flatten(1).double() for values in read)
-    return read, logits, [(values @ values.T).cpu().numpy() for values in flat]
+    points = [layer.pooled for layer in scene.layers]
+    read: list[list[Tensor]] = [[] for _ in points]
+    logits: list[Tensor] = []
+    with torch.no_grad(), recording(scene.network, points) as outputs:
+        for part in images.split(AT_A_TIME):
+            logits.append(forward(scene.network, parameters, buffers, part)[0])
+            for own, point in zip(read, points):
+                own.append(outputs[point])
+    joined = [torch.cat(own) for own in read]
+    flat = (values.flatten(1).double() for values in joined)
+    return joined, torch.cat(logits), [(values @ values.T).cpu().numpy() for values in flat]
 
 
 def _measure_sharpness(scene: _Scene, parameters: Parameters, num_steps: int) -> float:
@@ -247,13 +253,24 @@ def _measure_sharpness(scene: _Scene, parameters: Parameters, num_steps: int) ->
     labels = torch.from_numpy(scene.truth.astype(np.int64)).to(scene.labels.device)
     buffers = buffers_at(buffer_sets(scene.subject, scene.network), num_steps)
     place = {name: parameters[name].detach().requires_grad_() for name in scene.start}
-    there = differentiate(scene.network, place, buffers, scene.query, labels, loss=scene.subject.loss, large=())
+    parts = [(images, own, len(own) / len(labels)) for images, own in zip(*_split(scene.query, labels))]
+    gradient = {name: torch.zeros_like(value) for name, value in scene.start.items()}
+    here = 0.0
+    for images, own, share in parts:
+        there = differentiate(scene.network, place, buffers, images, own, loss=scene.subject.loss, large=())
+        here += share * float(there.loss.detach())
+        for name, value in gradient.items():
+            value.add_(there.gradient[name].detach(), alpha=share)
 
     def loss(at: Mapping[str, Tensor]) -> Tensor:
-        return scene.subject.loss(forward(scene.network, at, buffers, scene.query)[0], labels)
+        values = [share * scene.subject.loss(forward(scene.network, at, buffers, x)[0], y) for x, y, share in parts]
+        return torch.stack(values).sum()
 
-    gradient = {name: there.gradient[name] for name in place}
-    return steepest_rise(loss, place, float(there.loss.detach()), gradient, RADIUS * measure_length(scene.start))
+    return steepest_rise(loss, place, here, gradient, RADIUS * measure_length(scene.start))
+
+
+def _split(*tensors: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+    return tuple(tensor.split(AT_A_TIME) for tensor in tensors)
 
 
 def _share(answers: Bool[ndarray, " N"], scene: _Scene) -> float:

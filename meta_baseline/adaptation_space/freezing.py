@@ -7,7 +7,8 @@ alone. (In the paper the layers to freeze are counted from the image; the rungs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,9 +18,20 @@ from torch import Tensor, nn
 
 from meta_baseline.adaptation_space.parts import Tail, cut_below
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject
-from meta_baseline.inner_loop import InnerStep, Parameters, buffers_at, forward, inner_steps
+from meta_baseline.inner_loop import Parameters, buffers_at, forward, inner_steps
 from meta_baseline.layers import Layer
 from meta_baseline.models import decide
+
+AT_A_TIME = 10
+"""Images that are answered together, so that maps of many queries are never in memory at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """Parameters after some numbers of steps, and the gradient of the support loss before the first."""
+
+    after: dict[int, Parameters]
+    gradient: Parameters
 
 
 def adapt_part(
@@ -30,10 +42,13 @@ def adapt_part(
     labels: Int64[Tensor, " M"],
     *,
     settings: AdaptationSettings,
-    num_steps: int,
+    keep: Collection[int],
     rate_factor: float = 1.0,
-) -> list[InnerStep]:
-    """The inner loop in which only the named parameters move; the others are the network's own."""
+) -> Adapted:
+    """The inner loop in which only the named parameters move; the others are the network's own.
+
+    Of the thetas on the way only those after ``keep`` steps stay in memory.
+    """
     own = dict(network.named_parameters())
     rates = subject.rates and {layer: rate_factor * rate for layer, rate in subject.rates.items()}
     steps = inner_steps(
@@ -42,20 +57,28 @@ def adapt_part(
         buffer_sets(subject, network),
         images,
         labels,
-        inner_loop=settings.inner_loop(num_steps, rate_factor),
+        inner_loop=settings.inner_loop(max(keep), rate_factor),
         loss=subject.loss,
         rates=rates,
     )
-    return list(steps)
+    gradient: Parameters = {}
+    kept: dict[int, Parameters] = {}
+    for number, step in enumerate(steps, start=1):
+        if number == 1:
+            gradient = step.gradient.detach()
+        if number in keep:
+            kept[number] = step.parameters
+    return Adapted(after=kept, gradient=gradient)
 
 
 def ask(
     subject: Subject, network: nn.Module, parameters: Parameters, num_steps: int, images: Float[Tensor, "N ..."]
 ) -> Bool[ndarray, " N"]:
     """True where the network at these parameters, so many steps from its own, says "same"."""
+    buffers = buffers_at(buffer_sets(subject, network), num_steps)
     with torch.no_grad():
-        logits, _ = forward(network, parameters, buffers_at(buffer_sets(subject, network), num_steps), images)
-    return decide(logits, subject.rule).cpu().numpy()
+        logits = [forward(network, parameters, buffers, part)[0] for part in images.split(AT_A_TIME)]
+    return decide(torch.cat(logits), subject.rule).cpu().numpy()
 
 
 def buffer_sets(subject: Subject, network: nn.Module) -> tuple[Parameters, ...]:
@@ -97,10 +120,9 @@ def measure_freezing(
     ladder, alone = ([float("nan")] * len(roles) for _ in range(2))
 
     def accuracy(tail: Tail, names: Sequence[str]) -> float:
-        steps = adapt_part(
-            subject, tail.network, names, tail.support, labels, settings=settings, num_steps=settings.layer_steps
-        )
-        answers = ask(subject, tail.network, steps[-1].parameters, settings.layer_steps, tail.query)
+        num_steps = settings.layer_steps
+        adapted = adapt_part(subject, tail.network, names, tail.support, labels, settings=settings, keep=[num_steps])
+        answers = ask(subject, tail.network, adapted.after[num_steps], num_steps, tail.query)
         return float((answers == truth).mean())
 
     for first, role in enumerate(roles):
