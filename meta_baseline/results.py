@@ -75,7 +75,8 @@ class Finding:
     ``importance`` in [0, 1] orders findings across analyses: 0.9 and above is for what forbids or overturns the
     comparison, 0.7 for a difference well beyond its control, 0.4 for a difference within it, 0.2 for a description.
     ``estimates`` names the estimates that the sentence rests on. ``beyond_control`` says whether what was found exceeds
-    its control, where importance alone would say it wrong: that two networks do *not* differ can be the main finding.
+    its control; None for a description that was not judged against one. That two networks do *not* differ can be the
+    main finding, so importance does not tell.
     """
 
     sentence: str

@@ -160,11 +160,13 @@ def build_example() -> ReportContent:
             sentence="Both networks solve the trained tasks, but only the meta-learned one keeps its accuracy on "
             "held-out tasks: .91 against .74 after five adaptation steps (1000 images each).",
             importance=0.78,
+            beyond_control=True,
         ),
         Finding(
             sentence="Same/different can be read out linearly from conv4 on in the meta network (.93, interval "
             ".91 to .95) and from fc1 on in the baseline; the untrained network stays at .58 everywhere.",
             importance=0.72,
+            beyond_control=True,
         ),
         Finding(
             sentence="One pair of checkpoints: these are differences between two networks, not between two ways of "
@@ -175,6 +177,7 @@ def build_example() -> ReportContent:
             sentence="The first two convolutions are as alike as those of two untrained networks (debiased CKA .83 "
             "against .81).",
             importance=0.4,
+            beyond_control=False,
         ),
         Finding(sentence="The meta network moved 2.4 times as far from its initial weights.", importance=0.6),
         Finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from meta_baseline.figures.style import COLOURS, UNTRAINED, FigureSpec, styled
 from meta_baseline.figures.weight_parts import (
@@ -36,7 +36,7 @@ def draw_spectra(result: WeightSpaceResult) -> Figure | None:
             ax.plot(ranks, layer.singular_values, color=COLOURS[layer.network], linewidth=1.4, alpha=0.9)
         ax.set_title(role)
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         ax.set_ylim(0, None)
         ax.yaxis.set_major_locator(MaxNLocator(3))
     columns = count_columns(len(chosen))

@@ -44,7 +44,7 @@ def _find_label(result: ProbeResult) -> Finding:
             0.6,
         )
     sentence = f"{opening} {' and '.join(parts)}, on {describe_n(result)} that the probe never saw; {controls}."
-    return Finding(sentence=sentence, importance=importance, estimates=tuple(names))
+    return Finding(sentence=sentence, importance=importance, estimates=tuple(names), beyond_control=bool(all(beaten)))
 
 
 def _list_controls(result: ProbeResult) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _find_difference(result: ProbeResult, targets: list[int]) -> Finding:
         sentence = f"{opening} do not differ beyond their controls; the largest difference is in {role}: {numbers}."
     importance = (0.7 if target == 0 else 0.5) if beyond else (0.4 if target == 0 else 0.25)
     names = tuple(f"{role}.{name}.{score_name(kind)}.{which}" for which in ("meta", "baseline", "difference"))
-    return Finding(sentence=sentence, importance=importance, estimates=names)
+    return Finding(sentence=sentence, importance=importance, estimates=names, beyond_control=bool(beyond))
 
 
 def _mean_untrained(result: ProbeResult, where: tuple[int, int]) -> str:

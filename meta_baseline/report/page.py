@@ -79,13 +79,15 @@ class _SectionView:
     tables: tuple[_TableView, ...]
 
 
-_KINDS = (
-    (0.8, "caution", "Read this first"),
-    (0.55, "beyond", "Outside the control band"),
-    (0.3, "within", "Inside the control band"),
-    (-1.0, "description", "Description"),
-)
-"""Least importance, icon and words of each kind of finding, by the scale that ``results.Finding`` sets."""
+_CAUTION_FROM = 0.8
+"""Importance, on the scale that ``results.Finding`` sets, of what has to be known before anything else is read."""
+
+_KINDS = {
+    True: ("beyond", "Outside the control band"),
+    False: ("within", "Inside the control band"),
+    None: ("description", "Description"),
+}
+"""Icon and words of a finding, by whether it exceeds its control."""
 
 _VERDICTS = {"fail": "Fails", "warn": "Warning", "note": "Note", "pass": "Passed"}
 """Words of each verdict, gravest first."""
@@ -188,12 +190,10 @@ def _view_table(table: ReportTable, number: int) -> _TableView:
 
 
 def _classify(finding: Finding) -> tuple[str, str]:
-    """Icon and words of a finding's kind, by its importance unless it says itself whether it exceeds its control."""
-    by_importance = next((kind, label) for least, kind, label in _KINDS if finding.importance >= least)
-    if finding.beyond_control is None or by_importance[0] == "caution":
-        return by_importance
-    wanted = "beyond" if finding.beyond_control else "within"
-    return next((kind, label) for _, kind, label in _KINDS if kind == wanted)
+    """Icon and words of a finding's kind."""
+    if finding.importance >= _CAUTION_FROM:
+        return "caution", "Read this first"
+    return _KINDS[finding.beyond_control]
 
 
 def _view_findings(findings: tuple[Finding, ...], sections: tuple[_SectionView, ...]) -> Iterator[_FindingView]:

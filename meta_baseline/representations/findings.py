@@ -63,12 +63,12 @@ def _agreement_finding(facts: RepresentationFacts) -> Finding | None:
         return Finding(sentence=sentence + ".", importance=0.3, estimates=estimates)
     if not less + more:
         sentence += f". In all {len(layers)} layers this is within what one more pair of untrained networks could show."
-        return Finding(sentence=sentence, importance=0.4, estimates=estimates)
+        return Finding(sentence=sentence, importance=0.4, estimates=estimates, beyond_control=False)
     parts = [f"{word} alike in {', '.join(roles)}" for word, roles in (("less", less), ("more", more)) if roles]
     sentence += (
         f". Beyond the band of untrained pairs, the two are {' and '.join(parts)} ({len(layers)} layers judged)."
     )
-    return Finding(sentence=sentence, importance=0.7, estimates=estimates)
+    return Finding(sentence=sentence, importance=0.7, estimates=estimates, beyond_control=True)
 
 
 def _separability_finding(facts: RepresentationFacts) -> Finding | None:
@@ -90,12 +90,13 @@ def _separability_finding(facts: RepresentationFacts) -> Finding | None:
             "In no layer of either network do the class means lie clearly further apart than in an untrained one: at "
             f"most {numbers} (images left out); {control}."
         )
-        return Finding(sentence=sentence, importance=0.5, estimates=estimates)
+        return Finding(sentence=sentence, importance=0.5, estimates=estimates, beyond_control=False)
     apart = meta.separability_low > baseline.separability_high or baseline.separability_low > meta.separability_high
     sentence = (
         f"Read linearly from channel means, the classes lie furthest apart in {numbers} (images left out); {control}."
     )
-    return Finding(sentence=sentence, importance=0.7 if apart else 0.4, estimates=estimates)
+    beyond = True if math.isfinite(untrained) else None
+    return Finding(sentence=sentence, importance=0.7 if apart else 0.4, estimates=estimates, beyond_control=beyond)
 
 
 def _dimension_finding(facts: RepresentationFacts) -> Finding | None:
@@ -128,7 +129,8 @@ def _describe_dimensions(facts: RepresentationFacts, role: str, *, together: boo
         f"{_dead(meta)} and {_dead(baseline)} channels dead."
     )
     names = [f"{role}.{measure}.{network}" for measure in ("participation_ratio", "num_dead") for network in _OWN]
-    return Finding(sentence=sentence, importance=importance, estimates=tuple(names))
+    beyond = True if together else None
+    return Finding(sentence=sentence, importance=importance, estimates=tuple(names), beyond_control=beyond)
 
 
 def _dimensions(facts: RepresentationFacts, network: str, role: str) -> float:

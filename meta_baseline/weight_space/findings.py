@@ -70,7 +70,8 @@ def _likeness_finding(facts: WeightFacts) -> Finding:
         sentence += f", most in {leader.role} ({leader.cosine_aligned:.2f}; untrained {untrained})"
     if facts.seed_relations:
         sentence += f"; two seeds of one condition have {_range([x.cosine_aligned for x in facts.seed_relations])}"
-    return Finding(sentence=sentence + ".", importance=0.7 if after > max(control) + 0.05 else 0.4, estimates=rests_on)
+    importance = 0.7 if after > max(control) + 0.05 else 0.4
+    return Finding(sentence=sentence + ".", importance=importance, estimates=rests_on, beyond_control=beyond)
 
 
 def _displacement_finding(facts: WeightFacts) -> Finding | None:
@@ -144,7 +145,8 @@ def _dead_finding(facts: WeightFacts) -> Finding | None:
         f"Many units are dead, with weights or gain next to zero: {parts}; untrained layers have {untrained:.0%}."
     )
     names = tuple(f"{layer.role}.dead.{layer.network}" for layer in dead)
-    return Finding(sentence=sentence, importance=0.6, estimates=names)
+    beyond = all(layer.values["dead"] > layer.untrained["dead"].max() for layer in dead)
+    return Finding(sentence=sentence, importance=0.6, estimates=names, beyond_control=beyond)
 
 
 def _plain(value: float) -> str:

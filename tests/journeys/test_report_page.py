@@ -104,6 +104,18 @@ def test_a_finding_that_the_answer_says_is_not_said_again_and_links_to_its_secti
     assert '<a class="source" href="#s1-behaviour">Behaviour</a>' in page.split('id="checks"')[0]
 
 
+@pytest.mark.parametrize(
+    ("beyond", "words"),
+    [(True, "Outside the control band"), (False, "Inside the control band"), (None, "Description")],
+)
+def test_a_finding_is_called_what_its_analysis_found_whatever_its_importance(
+    content: ReportContent, beyond: bool | None, words: str
+) -> None:
+    for importance in (0.2, 0.5, 0.7):
+        finding = replace(content.findings[0], importance=importance, beyond_control=beyond)
+        assert words in render_report(replace(content, findings=(finding,)))
+
+
 def test_a_report_without_findings_checks_figures_or_tables_is_a_page(content: ReportContent) -> None:
     section = replace(content.sections[0], figures=(), tables=(), checks=(), findings=())
     page = render_report(replace(content, findings=(), checks=(), facts=(), sections=(section,)))
