@@ -45,7 +45,6 @@ from meta_baseline.weight_space.checkpoint_series import load_series
 
 _LOG = logging.getLogger("meta_baseline")
 
-_DURATION = "All four take about a minute for a small network and four for a conv6 pair on two cores."
 
 ANALYSIS_FAILURES = (MetaBaselineError, ArithmeticError, ValueError, RuntimeError)
 """What may end one analysis without ending the others: numbers and shapes that it cannot work with."""
@@ -123,7 +122,8 @@ def describe_plan(study: Study, inputs: StudyInputs) -> str:
         return f"Everything is already in {study.output_dir}; only the report is written again."
     images = f" on {len(inputs.stimuli.paths)} images of {inputs.stimuli.name}" if inputs.stimuli else ""
     titles = ", ".join(analysis.title.lower() for analysis in analyses)
-    return f"Will run {titles}{images}, on {study.device}. {_DURATION}"
+    duration = " ".join(text for text, group in _DURATIONS if any(analysis in group for analysis in analyses))
+    return f"Will run {titles}{images}, on {study.device}. {duration}".strip()
 
 
 def list_cautions(inputs: StudyInputs) -> Iterator[str]:
@@ -311,5 +311,10 @@ FURTHER: tuple[Analysis, ...] = (
     ),
 )
 """Analyses that are run when they are asked for by name, and not by --run-all."""
+
+_DURATIONS = (
+    ("All four take about a minute for a small network and four for a conv6 pair on two cores.", ANALYSES),
+    ("Adaptation takes about a minute for a small network and four for a conv6 pair on two cores.", FURTHER),
+)
 
 SECTIONS = (TRAINING, BEHAVIOUR, *ANALYSES, *FURTHER)
