@@ -57,7 +57,7 @@ def draw_freezing(result: AdaptationResult) -> Figure:
         places = np.arange(len(roles))
         _draw_means(above, places, gained, _colour(subject), joined=True)
         above.plot(places, alone.mean(axis=0), "x", color=INK, markersize=5)
-        above.set_title(f"{subject.name}: {facts.verdicts[subject.name]}")
+        above.set_title(f"{subject.name}\n{facts.verdicts[subject.name]}")
         verdicts = facts.layer_verdicts[subject.name][::-1]
         level = 1 - 0.05 / len(roles)
         for place, (added, verdict) in enumerate(zip(subject.added[:, ::-1].T, verdicts)):
