@@ -91,7 +91,9 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
         f"adaptation adds {describe_mean(by_steps)} ({facts.num_episodes} episodes, one pair)"
     )
     there, appears = _excludes_zero(at_start), _excludes_zero(by_steps)
-    if not there and not appears:
+    if not there and not appears and _excludes_zero(at_end):
+        word = "The two networks differ in accuracy after adaptation; whether they did before stays open"
+    elif not there and not appears:
         word = "Neither before nor by adaptation do the two networks come apart in accuracy"
     elif there and not appears:
         word = "What differs in accuracy is there before adaptation, which does not change it noticeably"
@@ -105,7 +107,7 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
         sentence=f"{word}: {numbers}.",
         importance=0.65 if appears else 0.5,
         estimates=("difference.steps_0", f"difference.steps_{steps}", "difference.by_adaptation"),
-        beyond_control=there or appears,
+        beyond_control=there or appears or _excludes_zero(at_end),
     )
 
 
