@@ -50,7 +50,7 @@ def format_number(value: float, decimals: int) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     size = abs(value)
-    if size >= 1e9 or 0 < size < 0.5 * 10**-decimals:
+    if size >= 1e9 or (size > 0 and float(f"{size:.{decimals}f}") == 0):
         mantissa, exponent = f"{size:.1e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
     else:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meta_baseline.report.table_view import MAX_ROWS, view_table
@@ -19,6 +19,7 @@ def shown(values: object) -> list[str]:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12), st.integers(0, 4))
+@example(0.5, 0)
 def test_a_shown_number_reads_back_as_itself_to_the_digits_shown(value: float, decimals: int) -> None:
     text = format_number(value, decimals)
     read = float(text.replace("−", "-").replace("\u202f", ""))
