@@ -15,6 +15,7 @@ from meta_baseline.statistics import (
     adjust_holm,
     bootstrap_interval,
     hedges_g,
+    max_t_sign_flips,
     mean_interval,
     permutation_test,
     sign_flip_test,
@@ -176,3 +177,24 @@ def test_runs_that_cannot_be_tested_are_refused_with_what_was_found(rng):
         wilson_interval(3, 2)
     with pytest.raises(UsageError, match="at least 4 runs; found 3"):
         bootstrap_interval(np.arange(3.0), rng=rng)
+
+
+def test_a_family_of_one_is_the_plain_sign_flip_test(rng):
+    for _ in range(20):
+        differences = rng.standard_normal(7) + 0.5
+        assert max_t_sign_flips(differences[:, None])[0] == pytest.approx(sign_flip_test(differences).p_value)
+
+
+def test_max_t_keeps_the_chance_of_any_false_rejection_in_a_dependent_family(rng):
+    mixing = rng.standard_normal((8, 8))
+    false = [(max_t_sign_flips(rng.standard_normal((6, 8)) @ mixing) <= 0.05).any() for _ in range(1500)]
+    assert 0.015 < np.mean(false) < 0.05  # of the 32 levels that six pairs have, 1/32 is the last below .05
+
+
+def test_max_t_finds_the_cell_that_was_moved_and_no_other(rng):
+    found = np.zeros(5)
+    for _ in range(100):
+        differences = rng.standard_normal((10, 5))
+        differences[:, 3] += 2.5
+        found += max_t_sign_flips(differences) <= 0.05
+    assert found[3] > 95 and found[[0, 1, 2, 4]].max() < 12
