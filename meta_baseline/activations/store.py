@@ -7,7 +7,7 @@ layer was reduced inside the hook (``activations.collect_store``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,16 @@ from meta_baseline.layers import LayerPairing
 
 GRID = 4
 """Cells per side of the average grid; a map smaller than that keeps its own size."""
+
+SAMPLE = 256
+"""Single values kept per image and layer, always of the same units."""
+
+SIDE = 16
+"""Cells per side of the mean map; a map smaller than that keeps its own size."""
+
+
+def _nothing() -> Float32[ndarray, "0 0"]:
+    return np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +51,9 @@ class LayerActivations:
         channel_mean, channel_sd: over all images and positions of the map, not only the sampled ones.
         channel_zero_fraction: in [0, 1], values that are exactly zero.
         channel_max: largest value; a channel is dead on these images when it is all zeros.
+        sample: values of K <= 256 units (channel, row, column), drawn evenly at random once per layer and at the same
+            places wherever maps have the same shape; empty where none was kept.
+        mean_map: mean over the channels, area-averaged to h, w <= 16; empty for a fully connected layer.
     """
 
     role: str
@@ -57,6 +70,8 @@ class LayerActivations:
     channel_sd: Float[ndarray, " C"]
     channel_zero_fraction: Float[ndarray, " C"]
     channel_max: Float[ndarray, " C"]
+    sample: Float32[ndarray, "N K"] = field(default_factory=_nothing)
+    mean_map: Float32[ndarray, "N h w"] = field(default_factory=_nothing)
 
     @property
     def is_convolutional(self) -> bool:

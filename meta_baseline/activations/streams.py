@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_baseline.activations.positions import find_foreground, sample_positions
-from meta_baseline.activations.store import GRID, LayerActivations
+from meta_baseline.activations.store import GRID, SAMPLE, SIDE, LayerActivations
 from meta_baseline.errors import InputError, UsageError
 
 _CACHED_VALUES = 2**16
@@ -65,11 +65,13 @@ class LayerStream:
                 "The checkpoint is damaged or its input scaling is wrong; check both."
             )
         self._pooled[first_row:end] = _to_numpy(pooled)
+        self._values[first_row:end] = _to_numpy(output[(slice(None), *self._places)])
         if output.ndim == 2:
             self._statistics.update(output)
             return
         self._statistics.update(output.permute(0, 2, 3, 1).reshape(-1, output.shape[1]))
         self._grid[first_row:end] = _to_numpy(functional.adaptive_avg_pool2d(output, self._grid_shape).flatten(1))
+        self._mean_map[first_row:end] = _to_numpy(functional.adaptive_avg_pool2d(output.mean(dim=1), self._sides))
         if self._positions_per_image:
             self._sample(output, ink(), first_row)
 
@@ -103,16 +105,25 @@ class LayerStream:
             channel_sd=self._statistics.sd,
             channel_zero_fraction=self._statistics.zero_fraction,
             channel_max=self._statistics.maximum,
+            sample=self._values,
+            mean_map=self._mean_map if is_map else np.zeros((self._num_images, 0, 0), dtype=np.float32),
         )
 
     def _allocate(self, map_shape: tuple[int, ...]) -> None:
         self._map_shape = map_shape
         channels = map_shape[0]
         self._pooled = np.empty((self._num_images, channels), dtype=np.float32)
+        # A spawned generator leaves the draws of positions as they are.
+        num_units = int(np.prod(map_shape))
+        places = self._rng.spawn(1)[0].choice(num_units, size=min(SAMPLE, num_units), replace=False)
+        self._places = tuple(torch.from_numpy(axis) for axis in np.unravel_index(np.sort(places), map_shape))
+        self._values = np.empty((self._num_images, len(places)), dtype=np.float32)
         if len(map_shape) == 3:
             self._grid_shape = (min(GRID, map_shape[1]), min(GRID, map_shape[2]))
             most = self._num_images * min(self._positions_per_image, map_shape[1] * map_shape[2])
             self._grid = np.empty((self._num_images, channels * self._grid_shape[0] * self._grid_shape[1]), np.float32)
+            self._sides = (min(SIDE, map_shape[1]), min(SIDE, map_shape[2]))
+            self._mean_map = np.empty((self._num_images, *self._sides), dtype=np.float32)
             # Pages that no position is written to are never resident, so asking for the most possible costs nothing.
             self._positions = np.empty((most, channels), dtype=np.float32)
             self._image, self._row, self._column = (np.empty(most, dtype=np.int64) for _ in range(3))
