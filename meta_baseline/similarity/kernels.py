@@ -29,11 +29,11 @@ def rbf_gram(gram: Float[ndarray, "N N"], fraction: float = FRACTION) -> Float[n
         raise UsageError(f"A kernel of width {fraction} times the median distance has no width. Choose one above 0.")
     squares = np.diag(gram)
     distances = np.clip(squares[:, None] + squares - 2 * gram, 0.0, None)
-    median = float(np.median(squared_distances(gram)))
-    if not median > 1e-12 * max(float(np.abs(gram).max()), 1e-300):
+    median = float(np.median(np.sqrt(np.clip(squared_distances(gram), 0.0, None))))
+    if not median**2 > 1e-12 * max(float(np.abs(gram).max()), 1e-300):
         return np.full_like(distances, np.nan)
     np.fill_diagonal(distances, 0.0)
-    return np.exp(-distances / (2 * fraction**2 * median))
+    return np.exp(-distances / (2 * (fraction * median) ** 2))
 
 
 def rbf_cka(
