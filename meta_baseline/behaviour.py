@@ -1,7 +1,8 @@
-"""What the networks do on the stimuli before anyone looks inside: accuracy, under both decision rules.
+"""What the networks do on the stimuli before anyone looks inside: accuracy, and how the two decide on the same images.
 
 A difference inside two networks means little when one of them answers "same" to everything; so every report starts
-here, with the share of class-1 answers and the majority rate beside each accuracy.
+here, with the share of class-1 answers and the majority rate beside each accuracy, under both decision rules. What is
+measured of the decisions themselves lives in ``decisions``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from numpy import ndarray
 from scipy.stats import rankdata, t
 
 from meta_baseline.activations import ActivationStore, Stores
+from meta_baseline.decisions import findings as decision_findings
+from meta_baseline.decisions.comparison import Deciders, compare_decisions
+from meta_baseline.decisions.facts import DecisionFacts
 from meta_baseline.models import DecisionRule, decide
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
@@ -49,23 +53,37 @@ class NetworkBehaviour:
 
 @dataclass(frozen=True, kw_only=True)
 class BehaviourResult:
-    """Accuracy of every network on the stimuli, and the paired difference meta - baseline over the same images."""
+    """Accuracy of every network on the stimuli, the paired difference meta - baseline, and how the two decide."""
 
     networks: tuple[NetworkBehaviour, ...]
     majority_rate: float
     difference: float
     difference_low: float
     difference_high: float
+    decisions: DecisionFacts
     estimates: tuple[Estimate, ...]
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
 
 
-def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule: DecisionRule) -> BehaviourResult:
-    """Accuracy, share of class-1 answers and AUC of both networks and of their untrained twins.
+def measure_behaviour(
+    stores: Stores,
+    *,
+    meta_rule: DecisionRule,
+    baseline_rule: DecisionRule,
+    rng: np.random.Generator,
+    deciders: Deciders | None = None,
+) -> BehaviourResult:
+    """Accuracy, share of class-1 answers and AUC of every network; agreement, sensitivity and maps of the two.
 
     Intervals speak of these two checkpoints on more images, not of more training runs. Where shape identities repeat,
     images of one identity are no independent draws: intervals are then over identities (cluster-robust, Student's t).
+
+    Args:
+        stores: what one pass per network left behind.
+        meta_rule, baseline_rule: how logits become answers.
+        rng: shuffles, deals parts, and draws an untrained network where step 0 is unknown.
+        deciders: the networks and images; without them no stimulus is shown.
     """
     labels = stores.meta.labels.astype(bool)
     of_meta = {id(store) for store in stores.untrained_meta}
@@ -82,12 +100,14 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
     over = _describe_units(groups)
     majority = float(max(labels.mean(), 1 - labels.mean()))
     networks = (meta, baseline, *untrained)
+    decisions = compare_decisions(stores, {"meta": meta_rule, "baseline": baseline_rule}, deciders, rng)
     return BehaviourResult(
         networks=networks,
         majority_rate=majority,
         difference=difference,
         difference_low=difference - half,
         difference_high=difference + half,
+        decisions=decisions,
         estimates=(
             *(_estimate(network, majority, over) for network in networks),
             Estimate(
@@ -103,9 +123,13 @@ def measure_behaviour(stores: Stores, *, meta_rule: DecisionRule, baseline_rule:
                 n=len(labels),
                 n_unit="images",
             ),
+            *decision_findings.list_estimates(decisions),
         ),
-        checks=_checks((meta, baseline), majority),
-        findings=(_finding(meta, baseline, difference, half, over),),
+        checks=(*_checks((meta, baseline), majority), *decision_findings.list_checks(decisions)),
+        findings=(
+            _finding(meta, baseline, difference, half, over),
+            *decision_findings.list_findings(decisions),
+        ),
     )
 
 

@@ -16,12 +16,12 @@ from typing import Any
 from meta_baseline.activation_analysis import compare_activations
 from meta_baseline.activations.untrained import is_same_architecture, iterate_untrained, read_calibration_images
 from meta_baseline.adaptation import Subject, compare_adaptation, take_stimuli
-from meta_baseline.behaviour import measure_behaviour
+from meta_baseline.behaviour import Deciders, measure_behaviour
 from meta_baseline.commits import locked, write_atomic
 from meta_baseline.datasets import Stimuli, build_loader, read_grey_images
 from meta_baseline.datasets.shortcuts import check_stimuli_shortcuts
 from meta_baseline.errors import MetaBaselineError
-from meta_baseline.figures import activations, adaptation, autoencoders, behaviour, probes, training, weights
+from meta_baseline.figures import activations, adaptation, arms, autoencoders, behaviour, probes, training, weights
 from meta_baseline.layers import pair_layers
 from meta_baseline.models import ConvNet
 from meta_baseline.probing import compare_probes
@@ -33,6 +33,7 @@ from meta_baseline.study import Study, StudyInputs, check_output_dir, claim_outp
 from meta_baseline.study_report import rank_findings, render_study_report
 from meta_baseline.tables.activations import tabulate_activations
 from meta_baseline.tables.adaptation import tabulate_adaptation
+from meta_baseline.tables.arms import tabulate_arms
 from meta_baseline.tables.autoencoders import tabulate_autoencoders
 from meta_baseline.tables.behaviour import tabulate_behaviour
 from meta_baseline.tables.probes import tabulate_probes
@@ -112,7 +113,8 @@ def select_analyses(study: Study) -> tuple[Analysis, ...]:
     chosen = [analysis for analysis in (*ANALYSES, *FURTHER) if analysis.slug in study.analyses]
     if any(analysis.needs_images for analysis in chosen):
         chosen = [BEHAVIOUR, *chosen]
-    return (TRAINING, *chosen) if study.training_outcome is not None else tuple(chosen)
+    outcomes = [(ARMS, study.arms_outcome), (TRAINING, study.training_outcome)]
+    return (*(analysis for analysis, folder in outcomes if folder is not None), *chosen)
 
 
 def describe_plan(study: Study, inputs: StudyInputs) -> str:
@@ -145,9 +147,27 @@ def _run_training(materials: Materials) -> Result:
     return load_result(materials.study.training_outcome)
 
 
+def _run_arms(materials: Materials) -> Result:
+    assert materials.study.arms_outcome is not None, "selected only where there is one"
+    return load_result(materials.study.arms_outcome)
+
+
 def _run_behaviour(materials: Materials) -> Result:
-    meta_rule, baseline_rule = materials.inputs.meta.decision_rule, materials.inputs.baseline.decision_rule
-    return measure_behaviour(materials.stores, meta_rule=meta_rule, baseline_rule=baseline_rule)
+    inputs, study = materials.inputs, materials.study
+    assert inputs.stimuli is not None, "the command line asks for --data-dir before it gets here"
+    return measure_behaviour(
+        materials.stores,
+        meta_rule=inputs.meta.decision_rule,
+        baseline_rule=inputs.baseline.decision_rule,
+        rng=stage_rng(study, "behaviour"),
+        deciders=Deciders(
+            meta=inputs.meta,
+            baseline=inputs.baseline,
+            meta_initial=inputs.meta_initial,
+            stimuli=inputs.stimuli,
+            device=study.device,
+        ),
+    )
 
 
 def _run_weights(materials: Materials) -> Result:
@@ -157,6 +177,8 @@ def _run_weights(materials: Materials) -> Result:
         inputs.baseline,
         meta_initial=inputs.meta_initial,
         baseline_initial=inputs.baseline_initial,
+        meta_seeds=inputs.meta_seeds,
+        baseline_seeds=inputs.baseline_seeds,
         meta_checkpoints=load_series(inputs.meta_series, inputs.meta),
         baseline_checkpoints=load_series(inputs.baseline_series, inputs.baseline),
         loader=None if inputs.stimuli is None else build_loader(inputs.stimuli, materials.study.batch_size, 0),
@@ -231,6 +253,17 @@ def _take_subject(name: str, model: ConvNet) -> Subject:
         statistics=tuple(learnt.statistics) if learnt else (),
     )
 
+
+ARMS = Analysis(
+    slug="training_arms",
+    title="Training, over seeds",
+    question="How well did every arm of every seed learn, and does what is said below hold beyond one pair?",
+    needs_images=False,
+    run=_run_arms,
+    figures=arms.FIGURES,
+    tabulate=tabulate_arms,
+)
+"""Only where the networks are those of ``train-pair``, which tested them."""
 
 TRAINING = Analysis(
     slug="training",
@@ -317,4 +350,4 @@ _DURATIONS = (
     ("Adaptation takes about a minute for a small network and four for a conv6 pair on two cores.", FURTHER),
 )
 
-SECTIONS = (TRAINING, BEHAVIOUR, *ANALYSES, *FURTHER)
+SECTIONS = (ARMS, TRAINING, BEHAVIOUR, *ANALYSES, *FURTHER)

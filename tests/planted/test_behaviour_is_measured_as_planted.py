@@ -39,7 +39,7 @@ def _measure(
         pairing=LayerPairing(pairs=(), unpaired=()),
         image_paths=("",) * len(labels),
     )
-    return measure_behaviour(stores, meta_rule="logit", baseline_rule="logit")
+    return measure_behaviour(stores, meta_rule="logit", baseline_rule="logit", rng=np.random.default_rng(0))
 
 
 def _answers(rng: np.random.Generator, labels: np.ndarray, accuracy: float | np.ndarray) -> np.ndarray:
