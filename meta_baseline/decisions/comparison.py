@@ -79,7 +79,7 @@ def compare_decisions(
             sizes[slope.latent] = max(sizes[slope.latent], abs(slope.slope))
     steepest = sorted(sizes, key=lambda name: -sizes[name])[:NUM_CURVES]
     apart = {only: choose_disagreements(meta, baseline, labels, only=only) for only in ("meta", "baseline")}
-    disagreements, attributed, reason = (), (), "No networks were given, so no stimulus was looked into."
+    disagreements, attributed, reason = (), (), ""
     if deciders is not None:
         chosen = {int(row): f"only {only} right" for only, rows in apart.items() for row in rows[:NUM_SHOWN]}
         disagreements = show_stimuli(chosen, deciders.stimuli, meta, baseline)
