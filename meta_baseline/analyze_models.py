@@ -55,17 +55,20 @@ class _ExplicitDevice(argparse.Action):
 
 
 class _PairDir(argparse.Action):
-    """A folder of train-pair brings both networks of its first seed, and stimuli; what is named beside it stands."""
+    """A folder of train-pair brings the networks of all seeds, their test and stimuli; what is named beside it stands."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         seeds = sorted(int(path.name[5:]) for path in values.glob("seed-*") if path.name[5:].isdigit())
         if not seeds:
             raise argparse.ArgumentError(self, f"{values} holds no seed-<n>; make it with meta-baseline train-pair")
-        first = values / f"seed-{seeds[0]}"
-        found: dict[str, Any] = {f"{arm}_model": first / arm / "last.safetensors" for arm in ("meta", "baseline")}
+        found: dict[str, Any] = {
+            f"{arm}_model": [values / f"seed-{seed}" / arm / "last.safetensors" for seed in seeds]
+            for arm in ("meta", "baseline")
+        }
         tasks = sorted(values.glob("stimuli/results_*"))
         if tasks and namespace.data_dir is None:
             found |= {"data_dir": values / "stimuli", "task": tasks[0].name.removeprefix("results_")}
+        namespace.pair_dir = values
         for name, value in found.items():
             if getattr(namespace, name) is None:
                 setattr(namespace, name, value)
@@ -92,14 +95,12 @@ def add_parser(subparsers: Any) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every option of the comparison; names and defaults of the original tool are pinned by a test."""
     inputs = parser.add_argument_group("what is compared")
-    inputs.add_argument(
-        "--meta-model", type=Path, required=True, metavar="M", help="checkpoint of the meta-learned network"
-    )
-    inputs.add_argument(
-        "--baseline-model", type=Path, required=True, metavar="B", help="checkpoint of the baseline network"
-    )
+    for name, metavar, words in (("meta", "M", "meta-learned"), ("baseline", "B", "baseline")):
+        inputs.add_argument(f"--{name}-model", type=Path, nargs="+", required=True, metavar=metavar,
+                            help=f"checkpoint of the {words} network; further ones are other seeds, whose "
+                            "differences show what a seed alone does")  # fmt: skip
     inputs.add_argument("--pair-dir", type=Path, action=_PairDir, metavar="P",
-                        help="folder of train-pair, in place of both checkpoints and the stimuli")  # fmt: skip
+                        help="folder of train-pair, in place of checkpoints (of all its seeds) and stimuli")  # fmt: skip
     inputs.add_argument("--data-dir", type=Path, metavar="D", help="folder that holds the stimuli")
     inputs.add_argument("--problem-number", type=int, metavar="N", help="SVRT problem, 1 to 23")
     inputs.add_argument("--task", metavar="NAME", help="task by name instead of a problem number, e.g. irregular")
@@ -156,8 +157,11 @@ def parse_study(options: argparse.Namespace) -> Study:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {getattr(options, name)} is too small. Give {least} or more.")
     return Study(
-        meta_model=options.meta_model,
-        baseline_model=options.baseline_model,
+        meta_model=options.meta_model[0],
+        baseline_model=options.baseline_model[0],
+        meta_seeds=tuple(options.meta_model[1:]),
+        baseline_seeds=tuple(options.baseline_model[1:]),
+        arms_outcome=_find_arms_outcome(options),
         analyses=analyses,
         data_dir=options.data_dir,
         problem_number=options.problem_number,
@@ -174,6 +178,15 @@ def parse_study(options: argparse.Namespace) -> Study:
         baseline_input_scaling=options.baseline_input_scaling,
         overwrite=options.overwrite,
     )
+
+
+def _find_arms_outcome(options: argparse.Namespace) -> Path | None:
+    """What train-pair found, where all networks to analyse are its own."""
+    folder: Path | None = options.pair_dir
+    if folder is None or not (folder / "evaluation").is_dir():
+        return None
+    own = all(path.is_relative_to(folder) for path in (*options.meta_model, *options.baseline_model))
+    return folder / "evaluation" if own else None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -67,8 +67,9 @@ class Analysis:
 def stage_key(analysis: Analysis, study: Study, inputs: StudyInputs) -> str:
     """What the result of a stage depends on: inputs, options, libraries and code; a change of it redoes the stage."""
     options: tuple[object, ...] = (study.batch_size, study.device) if analysis.needs_images else ()
-    if analysis.slug == "training" and study.training_outcome is not None:
-        options = (hash_file(study.training_outcome / "result.json"),)
+    outcome = {"training": study.training_outcome, "training_arms": study.arms_outcome}.get(analysis.slug)
+    if outcome is not None:
+        options = (hash_file(outcome / "result.json"),)
     versions = {name: version for name, version in describe_versions().items() if name != "git"}
     return hash_values(inputs.key, analysis.slug, options, versions, hash_code())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from meta_baseline.checkpoints import find_initial, load_network
 from meta_baseline.commits import hash_file, hash_values, write_atomic
 from meta_baseline.datasets import Stimuli, hash_stimuli, read_stimuli
-from meta_baseline.errors import EnvironmentProblem, OutputFolderError
+from meta_baseline.errors import CheckpointError, EnvironmentProblem, OutputFolderError
 from meta_baseline.models import ConvNet, Scaling
 from meta_baseline.weight_space.checkpoint_series import list_series
 
@@ -29,7 +30,9 @@ class Study:
     """The resolved options of one run; ``analyses`` holds slugs of ``pipeline.ANALYSES``.
 
     ``num_workers`` processes read images; ``num_threads`` layers are analysed at a time.
-    ``training_outcome`` names a saved result of ``training.evaluation``; when given, the report opens with it.
+    ``meta_seeds`` and ``baseline_seeds`` are further networks of each condition, from other seeds.
+    ``training_outcome`` names a saved result of ``training.evaluation``, ``arms_outcome`` one of
+    ``training.arms_outcome``; when given, the report opens with it.
     """
 
     meta_model: Path
@@ -49,7 +52,10 @@ class Study:
     seed: int = 0
     meta_input_scaling: Scaling | None = None
     baseline_input_scaling: Scaling | None = None
+    meta_seeds: tuple[Path, ...] = ()
+    baseline_seeds: tuple[Path, ...] = ()
     training_outcome: Path | None = None
+    arms_outcome: Path | None = None
     overwrite: bool = False
 
 
@@ -66,6 +72,8 @@ class StudyInputs:
     baseline: ConvNet
     meta_initial: ConvNet | None
     baseline_initial: ConvNet | None
+    meta_seeds: tuple[ConvNet, ...]
+    baseline_seeds: tuple[ConvNet, ...]
     meta_series: tuple[tuple[int, Path], ...]
     baseline_series: tuple[tuple[int, Path], ...]
     stimuli: Stimuli | None
@@ -100,10 +108,14 @@ def read_inputs(study: Study) -> StudyInputs:
     baseline = load_network(study.baseline_model, input_scaling=study.baseline_input_scaling, condition="baseline")
     meta_initial = _load_initial(study.meta_model, meta)
     baseline_initial = _load_initial(study.baseline_model, baseline)
+    meta_seeds = _load_seeds(study.meta_seeds, meta, study.meta_input_scaling)
+    baseline_seeds = _load_seeds(study.baseline_seeds, baseline, study.baseline_input_scaling)
     hashes = {"meta": meta.provenance.sha256, "baseline": baseline.provenance.sha256}
     for name, initial in (("meta step 0", meta_initial), ("baseline step 0", baseline_initial)):
         if initial is not None:
             hashes[name] = initial.provenance.sha256
+    for name, seeds in (("meta", meta_seeds), ("baseline", baseline_seeds)):
+        hashes |= {f"{name} seed {number}": seed.provenance.sha256 for number, seed in enumerate(seeds, start=2)}
     meta_series, baseline_series = list_series(study.meta_model), list_series(study.baseline_model)
     for name, series in (("meta", meta_series), ("baseline", baseline_series)):
         hashes |= {f"{name} {path.name}": hash_file(path) for _, path in series}
@@ -124,6 +136,8 @@ def read_inputs(study: Study) -> StudyInputs:
         baseline=baseline,
         meta_initial=meta_initial,
         baseline_initial=baseline_initial,
+        meta_seeds=meta_seeds,
+        baseline_seeds=baseline_seeds,
         meta_series=meta_series,
         baseline_series=baseline_series,
         stimuli=stimuli,
@@ -176,6 +190,25 @@ def stage_rng(study: Study, stage: str) -> np.random.Generator:
 def _load_initial(path: Path, model: ConvNet) -> ConvNet | None:
     initial = find_initial(path, model)
     return None if initial is None else load_network(initial)
+
+
+def _load_seeds(paths: Sequence[Path], first: ConvNet, scaling: Scaling | None) -> tuple[ConvNet, ...]:
+    """Further networks of the condition of ``first``: another seed of the same recipe, hence the same architecture."""
+    seeds: list[ConvNet] = []
+    for path in paths:
+        network = load_network(path, input_scaling=scaling, condition=first.provenance.condition)
+        if network.architecture != first.architecture:
+            raise CheckpointError(
+                f"{path} holds {network.provenance.architecture}, {first.provenance.path} "
+                f"{first.provenance.architecture}. Checkpoints named together are seeds of one recipe."
+            )
+        known = {other.provenance.sha256: other.provenance.path for other in (first, *seeds)}
+        if network.provenance.sha256 in known:
+            raise CheckpointError(
+                f"{path} holds the same bytes as {known[network.provenance.sha256]}. Name each seed's checkpoint once."
+            )
+        seeds.append(network)
+    return tuple(seeds)
 
 
 def _move_aside(folder: Path) -> None:

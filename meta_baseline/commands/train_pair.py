@@ -14,7 +14,7 @@ from meta_baseline.commands.train_options import (
     move_aside,
     parse_recipe,
 )
-from meta_baseline.commits import committing, hash_file, hash_values, is_committed, locked, write_atomic
+from meta_baseline.commits import committing, hash_values, is_committed, locked, write_atomic
 from meta_baseline.console import HelpFormatter, say, show_progress
 from meta_baseline.cores import count_cores
 from meta_baseline.errors import OutputFolderError, UsageError
@@ -22,7 +22,8 @@ from meta_baseline.study import check_output_dir, resolve_device
 
 if TYPE_CHECKING:
     from meta_baseline.results import Check
-    from meta_baseline.training.arms_outcome import ArmsOutcome, ArmsTest
+    from meta_baseline.training.arm_accuracy import ArmsTest
+    from meta_baseline.training.arms_outcome import ArmsOutcome
     from meta_baseline.training.pair import ArmWork
     from meta_baseline.training.recipes import Recipe
 
@@ -45,6 +46,8 @@ A run that was interrupted goes on when the same command is given again; more se
 _RUN = "pair.json"
 _ALGORITHMS = ("maml", "fomaml", "anil", "reptile", "protonet")
 _NUM_STIMULI, _NUM_IDENTITIES = 1000, 50
+_OUTCOME_FORMAT = 2
+"""To be raised when the same accuracies would be compared in another way."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train what is not there yet, test all of it, and say what was found."""
-    from meta_baseline.training.arms_outcome import ArmsTest
+    from meta_baseline.training.arm_accuracy import ArmsTest
     from meta_baseline.training.recipes import RECIPES
 
     device = resolve_device(options.device or "cpu", explicit=options.device_explicit)
@@ -88,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     with locked(folder):
         _claim(folder, recipe, overwrite=options.overwrite)
         _train(folder, recipe, options, device)
-        outcome = _evaluate(folder, recipe, options, test)
+        outcome = _evaluate(folder, recipe, options, test, device)
         _write_stimuli(folder, recipe)
         _draw_curves(folder, recipe, options.seeds)
     _tell(folder, recipe, options.seeds, outcome)
@@ -183,46 +186,39 @@ def _train(folder: Path, recipe: Recipe, options: argparse.Namespace, device: st
         (folder / "pools").rmdir()
 
 
-def _evaluate(folder: Path, recipe: Recipe, options: argparse.Namespace, test: ArmsTest) -> ArmsOutcome:
-    """Test all arms, or read the result of having done so."""
-    from dataclasses import asdict
-
-    from meta_baseline.checkpoints import load_network
+def _evaluate(folder: Path, recipe: Recipe, options: argparse.Namespace, test: ArmsTest, device: str) -> ArmsOutcome:
+    """Test all arms that were not, and put them side by side."""
+    from meta_baseline.figures.arms import draw_arm_accuracy
+    from meta_baseline.figures.style import save_figure
     from meta_baseline.results import load_result, save_result
     from meta_baseline.tables.arms import tabulate_arms
-    from meta_baseline.training.arms_outcome import Arm, measure_arms
-    from meta_baseline.training.evaluation_stimuli import generate_task_images
-    from meta_baseline.training.learnt_adaptation import read_adaptation
+    from meta_baseline.training.arms_outcome import contrast_arms
     from meta_baseline.training.loop import INITIAL, LAST
+    from meta_baseline.training.pair_evaluation import ArmToTest, measure_arms
 
-    paths = {
-        seed: {name: folder / f"seed-{seed}" / name / LAST for name in arms_of(recipe)}
-        | {"untrained": folder / f"seed-{seed}" / "meta" / INITIAL}
-        for seed in options.seeds
-    }
-    hashes = [hash_file(path) for named in paths.values() for path in named.values()]
-    key, target = hash_values(hashes, asdict(test), 1), folder / "evaluation"
-    if not is_committed(target, key):
-        images = {
-            seed: generate_task_images(
-                recipe.tasks + recipe.held_out,
-                images_per_task=test.images_per_task,
-                image_size=recipe.image_size,
-                seed=seed,
-                workers=options.workers,
-                progress=show_progress,
-            )
-            for seed in options.seeds
-        }
-        arms = {
-            seed: {name: Arm(network=load_network(path), learnt=read_adaptation(path)) for name, path in named.items()}
-            for seed, named in paths.items()
-        }
-        outcome = measure_arms(
-            arms, images, trained_tasks=recipe.tasks, test=test, precision=recipe.precision, progress=show_progress
+    names = (*arms_of(recipe), "untrained")
+    arms = [
+        ArmToTest(
+            seed=seed,
+            checkpoint=of_seed / "meta" / INITIAL if name == "untrained" else of_seed / name / LAST,
+            folder=of_seed / name / "accuracy",
+            tasks=recipe.tasks + recipe.held_out,
+            image_size=recipe.image_size,
+            test=test,
+            precision=recipe.precision,
+            device=device,
         )
+        for seed, of_seed in ((seed, folder / f"seed-{seed}") for seed in options.seeds)
+        for name in names
+    ]
+    tested = iter(measure_arms(arms, processes=options.processes or count_cores(), progress=show_progress))
+    accuracies = {seed: {name: next(tested) for name in names} for seed in options.seeds}
+    key, target = hash_values([arm.key for arm in arms], _OUTCOME_FORMAT), folder / "evaluation"
+    if not is_committed(target, key):
+        outcome = contrast_arms(accuracies, trained_tasks=recipe.tasks, test=test)
         with committing(target, key) as temporary:
             save_result(outcome, temporary)
+            save_figure(draw_arm_accuracy(outcome), temporary / "accuracy")
             for name, table in tabulate_arms(outcome).items():
                 table.to_csv(temporary / f"{name}.csv", index=False)
     return load_result(target)

@@ -17,5 +17,7 @@ pair         train_pair, train_arms        arms side by side, one process each
 answers      answer_queries                one network, one task: as it is, adapted, batch norm refitted
 verdicts     compare_arms, check_networks  what the accuracies allow one to say
 evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
-arms_outcome measure_arms                  every arm beside its controls, over paired seeds
+arm_accuracy measure_arm                   one arm on every task, by every test
+pair_evaluation measure_arms               every arm of every seed, a process for each
+arms_outcome contrast_arms                 every arm beside its controls, over paired seeds
 """

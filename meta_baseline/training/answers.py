@@ -11,7 +11,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
@@ -31,6 +30,7 @@ from meta_baseline.training.evaluation_stimuli import TaskImages
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
 from meta_baseline.training.objectives import classification_loss
 from meta_baseline.training.pool_images import channels_last
+from meta_baseline.training.quick_twin import arrange_for_training
 
 _BATCH_SIZE = 200
 
@@ -61,15 +61,20 @@ class AdaptationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryAnswers:
-    """True where a query is called "same".
+    """Logits on the queries of one task.
 
     Attributes:
-        by_steps: for each number of inner steps; rows are support draws, a single one for 0 steps.
-        refitted: without a step, but with the batch-norm statistics of the first support set's images.
+        logits: for each number of inner steps [D, N, K], by support draw; a single one for 0 steps.
+        rule: the network's own.
     """
 
-    by_steps: dict[int, Bool[ndarray, "D N"]]
-    refitted: Bool[ndarray, " N"]
+    logits: dict[int, Float[Tensor, "D N K"]]
+    rule: DecisionRule
+
+    def said(self, steps: int, rule: DecisionRule | None = None) -> Bool[ndarray, "D N"]:
+        """True where a query is called "same", by the network's own rule or by another."""
+        logits = self.logits[steps]
+        return decide(logits.flatten(0, 1), rule or self.rule).view(logits.shape[:2]).cpu().numpy()
 
 
 def answer_queries(
@@ -81,7 +86,6 @@ def answer_queries(
     test: AdaptationTest,
     precision: Precision = "fp32",
     learnt: LearntAdaptation | None = None,
-    decide_by: DecisionRule | None = None,
 ) -> QueryAnswers:
     """Ask one network about the queries of one task; the network stays as it was.
 
@@ -93,25 +97,18 @@ def answer_queries(
         test: numbers of steps, learning rate.
         precision: of the forward passes.
         learnt: inner rates and statistics by step that the network learned with its weights, in place of ``test``'s.
-        decide_by: how logits are read, where that is not the network's own rule; it adapts by its own all the same.
     """
-    network = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network = arrange_for_training(_prepare(network))
     parameters, buffers = parameters_and_buffers(network)
     parameters = {name: value.detach() for name, value in parameters.items()}
-    learnt, rule = learnt or LearntAdaptation(), decide_by or network.decision_rule
+    learnt = learnt or LearntAdaptation()
     statistics = learnt.buffers(buffers)
     inner_loop = InnerLoop(num_steps=max(test.steps), learning_rate=test.learning_rate)
     asked = _inputs(network, images, queries)
-
-    def ask(values: Parameters, own: Parameters) -> Bool[ndarray, " N"]:
-        with torch.no_grad():
-            logits = [forward(network, values, own, part, precision=precision)[0] for part in asked.split(_BATCH_SIZE)]
-        return decide(torch.cat(logits), rule).cpu().numpy()
-
-    by_steps: dict[int, list[Bool[ndarray, " N"]]] = {steps: [] for steps in test.steps}
-    if 0 in by_steps:
-        by_steps[0].append(ask(parameters, buffers))
-    for support in supports:
+    logits: dict[int, list[Tensor]] = {steps: [] for steps in test.steps}
+    if 0 in logits:
+        logits[0].append(_ask(network, parameters, buffers, asked, precision))
+    for support in supports if max(test.steps) > 0 else ():
         shown = _inputs(network, images, support)
         labels = torch.from_numpy(images.labels[support]).to(shown.device)
         path = inner_steps(
@@ -126,17 +123,45 @@ def answer_queries(
             rates=learnt.rates_or_none,
         )
         for steps, step in enumerate(path, start=1):
-            if steps in by_steps:
-                by_steps[steps].append(ask(step.parameters, buffers_at(statistics, steps)))
-    refitted = ask(parameters, _refit_statistics(network, _inputs(network, images, supports[0])))
-    return QueryAnswers(by_steps={steps: np.stack(rows) for steps, rows in by_steps.items()}, refitted=refitted)
+            if steps in logits:
+                logits[steps].append(_ask(network, step.parameters, buffers_at(statistics, steps), asked, precision))
+    return QueryAnswers(logits={steps: torch.stack(rows) for steps, rows in logits.items()}, rule=network.decision_rule)
 
 
-def _refit_statistics(network: ConvNet, images: Float[Tensor, "N C H W"]) -> dict[str, Tensor]:
-    twin = copy.deepcopy(network)
+def answer_refitted(
+    network: ConvNet,
+    images: TaskImages,
+    support: Int64[ndarray, " M"],
+    queries: Int64[ndarray, " N"],
+    *,
+    precision: Precision = "fp32",
+) -> Bool[ndarray, " N"]:
+    """What the network says to the queries with batch-norm statistics of a support set's images, and nothing else."""
+    network = _prepare(network)
     with torch.no_grad():
-        recalibrate_batch_norm(twin, [images])
-    return parameters_and_buffers(twin)[1]
+        recalibrate_batch_norm(network, [_inputs(network, images, support)])
+    asked = _inputs(network, images, queries)
+    logits = _ask(network, *parameters_and_buffers(network), asked, precision)
+    return decide(logits, network.decision_rule).cpu().numpy()
+
+
+def _prepare(network: ConvNet) -> ConvNet:
+    """A copy that is asked in evaluation mode."""
+    return copy.deepcopy(network).eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _ask(
+    network: ConvNet,
+    parameters: Parameters,
+    buffers: Parameters,
+    images: Float[Tensor, "N C H W"],
+    precision: Precision,
+) -> Float[Tensor, "N K"]:
+    with torch.no_grad():
+        parts = [
+            forward(network, parameters, buffers, part, precision=precision)[0] for part in images.split(_BATCH_SIZE)
+        ]
+    return torch.cat(parts)
 
 
 def _inputs(network: ConvNet, images: TaskImages, rows: Int64[ndarray, " N"]) -> Float[Tensor, "N C H W"]:

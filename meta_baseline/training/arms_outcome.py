@@ -1,65 +1,36 @@
-"""Every arm of a comparison beside its controls: 0, 1, 5, 15 adaptation steps, few and many supports, all tasks.
+"""Every arm of a comparison beside its controls, over paired seeds: what differs, and what may be said about it.
 
-All arms of a seed answer the same queries after the same adaptation to the same support sets, so their differences are
-paired, by image and by seed. What may be claimed about a learning rule rests on seeds: the interval of a difference is
-over them, and with one seed there is none.
+All arms of a seed begin with the same weights, see the same images and answer the same queries, so their differences
+are paired. What may be claimed about a learning rule rests on seeds: the interval of a difference is over them, with
+one seed there is none, and with fewer than six nothing is tested. One family of contrasts is declared before anything
+is seen (``is_primary``) and tested whole; all others are described.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 
-from meta_baseline.episodes import split_support_query
-from meta_baseline.inner_loop import Precision
-from meta_baseline.models import ConvNet, DecisionRule
+from meta_baseline.errors import UsageError
+from meta_baseline.models import DecisionRule
 from meta_baseline.results import Check, Estimate, Finding
-from meta_baseline.statistics import mean_interval, wilson_interval
-from meta_baseline.training.answers import AdaptationTest, answer_queries
-from meta_baseline.training.evaluation_stimuli import TaskImages
-from meta_baseline.training.learnt_adaptation import LearntAdaptation
+from meta_baseline.statistics import max_t_sign_flips, mean_interval, wilson_interval
+from meta_baseline.training.arm_accuracy import ArmAccuracy, ArmsTest
 from meta_baseline.training.verdicts import CONSTANT_SHARE, LEARNED, Group
 
 CONTRASTS = (("meta", "matched"), ("matched", "baseline"), ("meta", "baseline"))
 """What adaptation in training adds; what training by episodes adds; both together."""
+_IMPORTANCE = {("meta", "baseline"): 0.5, ("meta", "matched"): 0.45, ("matched", "baseline"): 0.3}
+"""Of a sentence that claims nothing."""
 MIN_SEEDS = 6
 """Paired seeds below which no exact test of signs can reach p < .05."""
-MAX_DRAWS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmsTest:
-    """How arms are tested; the same for every arm.
-
-    Attributes:
-        steps: numbers of inner steps after which queries are answered.
-        supports: labelled images of a task to adapt to; smaller sets are parts of the larger ones.
-        learning_rate: of the inner loop, for arms that have not learned rates of their own.
-        num_queries: images asked about, by task.
-    """
-
-    steps: tuple[int, ...] = (0, 1, 5, 15)
-    supports: tuple[int, ...] = (10, 80)
-    learning_rate: float = 0.05
-    num_queries: int = 400
-
-    @property
-    def images_per_task(self) -> int:
-        """Queries and support sets together."""
-        return self.num_queries + MAX_DRAWS * max(self.supports)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One trained network of one seed, with what it learned beside its weights."""
-
-    network: ConvNet
-    learnt: LearntAdaptation | None = None
+PRIMARY_CONTRASTS, PRIMARY_STEPS = (("meta", "matched"), ("meta", "baseline")), (0, 5)
+"""Of the family that is tested, with the fewest supports, on trained and on held-out tasks: at most eight cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +40,7 @@ class Contrast:
     Attributes:
         differences: by seed, each a mean over tasks, in accuracy.
         low, high: 95 % Student interval over seeds; None for a single seed.
+        p_value: of exact sign flips, adjusted over the primary family (max-T); None outside it or with few seeds.
     """
 
     first: str
@@ -80,6 +52,7 @@ class Contrast:
     differences: tuple[float, ...]
     low: float | None
     high: float | None
+    p_value: float | None = None
 
     @property
     def mean(self) -> float:
@@ -92,7 +65,8 @@ class Contrast:
         if self.low is None or self.high is None:
             return f"{100 * self.mean:+.1f} points at one seed"
         interval = f"95 % interval over seeds {100 * self.low:+.1f} to {100 * self.high:+.1f}"
-        return f"{100 * self.mean:+.1f} points, {interval} (by seed: {by_seed})"
+        adjusted = "" if self.p_value is None else f", adjusted p = {self.p_value:.3f}"
+        return f"{100 * self.mean:+.1f} points, {interval}{adjusted} (by seed: {by_seed})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,79 +102,48 @@ class ArmsOutcome:
     findings: tuple[Finding, ...]
 
 
-def measure_arms(
-    arms: Mapping[int, Mapping[str, Arm]],
-    images: Mapping[int, Sequence[TaskImages]],
-    *,
-    trained_tasks: Sequence[str],
-    test: ArmsTest,
-    precision: Precision = "fp32",
-    progress: Callable[..., Iterable[Any]] = lambda iterable, **_: iterable,
+def contrast_arms(
+    accuracies: Mapping[int, Mapping[str, ArmAccuracy]], *, trained_tasks: Sequence[str], test: ArmsTest
 ) -> ArmsOutcome:
-    """Test every arm of every seed.
+    """Put all arms of all seeds side by side.
 
     Args:
-        arms: by seed and name; "meta", "matched" and "baseline" are compared, others stand beside them.
-        images: of every task, by seed: fresh ones for each.
+        accuracies: by seed and name; "meta", "matched" and "baseline" are compared, others stand beside them.
         trained_tasks: names.
-        test: how.
-        precision: of the forward passes.
-        progress: as ``progress(iterable, desc=...)``.
+        test: how all of them were tested.
+
+    Raises:
+        UsageError: the arms were not tested on the same tasks, or not by the same rules.
     """
-    seeds, names = tuple(arms), tuple(next(iter(arms.values())))
-    tasks = tuple(item.task for item in images[seeds[0]])
-    rules = _rules(next(iter(arms[seeds[0]].values())).network)
-    shape = (len(seeds), len(names), len(tasks), len(test.supports), len(test.steps), len(rules))
-    accuracy, low, high, same_share = (np.full(shape, np.nan) for _ in range(4))
-    majority, num_queries = np.zeros(len(tasks)), np.zeros(len(tasks), dtype=np.int64)
-    places = [(s, t) for s in range(len(seeds)) for t in range(len(tasks))]
-    for s, t in progress(places, desc="accuracy of all arms"):
-        item = images[seeds[s]][t]
-        rng = np.random.default_rng((seeds[s], t))
-        whole, queries = split_support_query(item.labels, max(test.supports), MAX_DRAWS, rng)
-        labels = item.labels[queries].astype(bool)
-        majority[t], num_queries[t] = max(labels.mean(), 1 - labels.mean()), len(labels)
-        for (m, name), (d, support), (r, rule) in _grid(names, test.supports, rules):
-            arm = arms[seeds[s]][name]
-            answers = answer_queries(
-                arm.network,
-                item,
-                [_part(rows, support) for rows in whole],
-                queries,
-                test=AdaptationTest(
-                    steps=test.steps,
-                    num_support=support,
-                    num_draws=MAX_DRAWS,
-                    learning_rate=test.learning_rate,
-                    num_queries=test.num_queries,
-                ),
-                precision=precision,
-                learnt=arm.learnt,
-                decide_by=rule,
-            )
-            for k, steps in enumerate(test.steps):
-                said = answers.by_steps[steps]
-                share = (said == labels).mean(axis=0)
-                interval = wilson_interval(round(share.sum()), len(labels))
-                place = (s, m, t, d, k, r)
-                accuracy[place], low[place], high[place] = share.mean(), interval.low, interval.high
-                same_share[place] = said.mean()
-    trained_on = np.array([task in trained_tasks for task in tasks])
-    contrasts = _contrast_arms(names, rules, test, trained_on, accuracy)
+    seeds, names = tuple(accuracies), tuple(next(iter(accuracies.values())))
+    rows = [[accuracies[seed][name] for name in names] for seed in seeds]
+    first = rows[0][0]
+    if any((item.tasks, item.rules) != (first.tasks, first.rules) for row in rows for item in row):
+        raise UsageError("Arms that were tested on different tasks cannot be compared. Test all of them on the same.")
+    accuracy = np.array([[item.accuracy for item in row] for row in rows])
+    same_share = np.array([[item.same_share for item in row] for row in rows])
+    num_queries = first.num_queries
+    bounds = [
+        wilson_interval(round(share * num_queries[place[2]]), int(num_queries[place[2]]))
+        for place, share in np.ndenumerate(accuracy)
+    ]
+    low, high = (np.array(values).reshape(accuracy.shape) for values in zip(*((b.low, b.high) for b in bounds)))
+    trained_on = np.array([task in trained_tasks for task in first.tasks])
+    contrasts = _list_contrasts(names, first.rules, test, trained_on, accuracy)
     learned = {name: accuracy[:, m, trained_on, 0, 0, 0].mean(axis=1) for m, name in enumerate(names)}
-    checks = _check_arms(names, tasks, seeds, learned, same_share[..., 0, 0, 0], majority)
+    checks = _check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0], first.majority_rate)
     return ArmsOutcome(
         seeds=seeds,
         arms=names,
-        tasks=tasks,
+        tasks=first.tasks,
         trained_on=trained_on,
-        rules=rules,
+        rules=first.rules,
         test=test,
         accuracy=accuracy,
         low=low,
         high=high,
         same_share=same_share,
-        majority_rate=majority,
+        majority_rate=first.majority_rate,
         num_queries=num_queries,
         contrasts=contrasts,
         estimates=tuple(map(_describe_contrast, contrasts)),
@@ -209,25 +152,7 @@ def measure_arms(
     )
 
 
-def _rules(network: ConvNet) -> tuple[DecisionRule, ...]:
-    """The network's own rule first, and the other one where it has two logits."""
-    own = network.decision_rule
-    if network.architecture.num_logits != 2:
-        return (own,)
-    return (own, "argmax" if own == "logit" else "logit")
-
-
-def _grid(names: Sequence[str], supports: Sequence[int], rules: Sequence[DecisionRule]) -> list[Any]:
-    return [(n, d, r) for n in enumerate(names) for d in enumerate(supports) for r in enumerate(rules)]
-
-
-def _part(rows: Int64[ndarray, " M"], support: int) -> Int64[ndarray, " N"]:
-    """The first rows of each label: ``rows`` holds one label, then as many of the other."""
-    half = len(rows) // 2
-    return np.concatenate([rows[: support // 2], rows[half : half + support // 2]])
-
-
-def _contrast_arms(
+def _list_contrasts(
     names: tuple[str, ...],
     rules: tuple[DecisionRule, ...],
     test: ArmsTest,
@@ -259,7 +184,27 @@ def _contrast_arms(
                         high=interval.high if interval else None,
                     )
                 )
-    return tuple(contrasts)
+    return _test_primary(contrasts, test, rules[0]) if len(accuracy) >= MIN_SEEDS else tuple(contrasts)
+
+
+def is_primary(contrast: Contrast, test: ArmsTest, rule: DecisionRule) -> bool:
+    """Whether a contrast is of the family that was declared before anything was seen; ``rule`` is the networks' own."""
+    return (
+        (contrast.first, contrast.second) in PRIMARY_CONTRASTS
+        and contrast.steps in PRIMARY_STEPS
+        and contrast.support == min(test.supports)
+        and contrast.rule == rule
+    )
+
+
+def _test_primary(contrasts: Sequence[Contrast], test: ArmsTest, rule: DecisionRule) -> tuple[Contrast, ...]:
+    tested = [contrast for contrast in contrasts if is_primary(contrast, test, rule)]
+    if not tested:
+        return tuple(contrasts)
+    # Beyond 17 pairs sign patterns are sampled; the same ones whenever the same seeds are compared.
+    rng = np.random.default_rng(len(tested[0].differences))
+    p_values = dict(zip(tested, max_t_sign_flips(np.array([c.differences for c in tested]).T, rng=rng)))
+    return tuple(replace(c, p_value=float(p_values[c])) if c in p_values else c for c in contrasts)
 
 
 def _grid_of_tests(test: ArmsTest, rules: Sequence[DecisionRule]) -> list[Any]:
@@ -336,27 +281,31 @@ def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, 
     """A sentence for each contrast, on trained and on held-out tasks, as trained and after five steps."""
     findings: list[Finding] = []
     for contrast in contrasts:
-        if contrast.steps not in (0, 5) or contrast.rule != contrasts[0].rule:
+        if contrast.steps not in PRIMARY_STEPS or contrast.rule != contrasts[0].rule:
             continue
         if contrast.support != contrasts[0].support:
             continue
-        apart = contrast.low is not None and contrast.high is not None and not contrast.low <= 0 <= contrast.high
-        if not comparable:
-            verdict = "arms are not comparable, because at least one has not learned"
-        elif contrast.low is None:
-            verdict = "one seed says nothing about the learning rules"
-        elif apart:
-            verdict = f"{contrast.first if contrast.mean > 0 else contrast.second} is more accurate"
-        else:
-            verdict = "the two cannot be told apart"
+        claimed = comparable and contrast.p_value is not None and contrast.p_value <= 0.05
+        verdict = _judge(contrast) if comparable else "arms are not comparable, because at least one has not learned"
         adapted = f"after {contrast.steps} steps on {contrast.support} images" if contrast.steps else "as trained"
         findings.append(
             Finding(
                 sentence=f"{contrast.first} minus {contrast.second} on {contrast.group} tasks, {adapted}: {verdict}; "
                 f"{contrast.describe()}.",
-                importance=0.7 if apart and comparable else 0.5,
+                importance=0.7 if claimed else _IMPORTANCE[contrast.first, contrast.second],
                 estimates=(_describe_contrast(contrast).name,),
-                beyond_control=apart and comparable,
+                beyond_control=None if contrast.p_value is None else claimed,
             )
         )
     return tuple(findings)
+
+
+def _judge(contrast: Contrast) -> str:
+    signs = set(np.sign(contrast.differences))
+    ahead = contrast.first if contrast.mean > 0 else contrast.second
+    if len(contrast.differences) == 1:
+        return "one seed says nothing about the learning rules"
+    if contrast.p_value is None:
+        seeds = f"all {len(contrast.differences)} seeds"
+        return f"{ahead} is ahead in {seeds}" if signs in ({1.0}, {-1.0}) else "the sign differs between seeds"
+    return f"{ahead} is more accurate" if contrast.p_value <= 0.05 else "the two cannot be told apart"

@@ -21,7 +21,7 @@ from meta_baseline.inner_loop import Precision
 from meta_baseline.models import ConvNet
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
-from meta_baseline.training.answers import AdaptationTest, answer_queries
+from meta_baseline.training.answers import AdaptationTest, answer_queries, answer_refitted
 from meta_baseline.training.curves import LearningCurve, read_learning_curve
 from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images
 from meta_baseline.training.loop import METRICS
@@ -141,13 +141,15 @@ def measure_accuracy(
         num_queries.append(len(labels))
         for s, (name, network) in enumerate(networks.items()):
             answers = answer_queries(network, images, supports, queries, test=test, precision=precision)
-            refitted[s, t] = (answers.refitted == labels).mean()
+            again = answer_refitted(network, images, supports[0], queries, precision=precision)
+            refitted[s, t] = (again == labels).mean()
             for k, steps in enumerate(test.steps):
-                share = (answers.by_steps[steps] == labels).mean(axis=0)
+                said = answers.said(steps)
+                share = (said == labels).mean(axis=0)
                 right[name, images.task, steps] = share
                 interval = wilson_interval(round(share.sum()), len(labels))
                 accuracy[s, t, k], low[s, t, k], high[s, t, k] = share.mean(), interval.low, interval.high
-                same_share[s, t, k] = answers.by_steps[steps].mean()
+                same_share[s, t, k] = said.mean()
     comparisons = _compare(right, tasks, trained_on, test)
     trained_rows = [row for row, name in enumerate(networks) if name in ARMS]
     arms, before = [name for name in networks if name in ARMS], accuracy[trained_rows, :, 0]

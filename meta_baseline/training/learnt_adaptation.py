@@ -67,6 +67,12 @@ class LearntAdaptation:
             named |= {f"{_STATISTICS}/{number}/{name}": value for name, value in buffers.items()}
         return named
 
+    def to(self, device: str | torch.device) -> LearntAdaptation:
+        """The same on another device, not to be trained further."""
+        rates = {layer: rate.detach().to(device) for layer, rate in self.rates.items()}
+        statistics = [{name: value.to(device) for name, value in buffers.items()} for buffers in self.statistics]
+        return LearntAdaptation(rates, statistics)
+
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``tensors`` gave; names and shapes are those of this object."""
@@ -78,7 +84,7 @@ def write_adaptation(checkpoint: Path, learnt: LearntAdaptation) -> None:
     """Write what was learned beside ``checkpoint``; nothing when there is nothing."""
     tensors = {name: value.cpu().contiguous() for name, value in learnt.tensors().items()}
     if tensors:
-        write_atomic(_path_of(checkpoint), save(tensors))
+        write_atomic(adaptation_path(checkpoint), save(tensors))
 
 
 def read_adaptation(checkpoint: str | Path) -> LearntAdaptation | None:
@@ -87,7 +93,7 @@ def read_adaptation(checkpoint: str | Path) -> LearntAdaptation | None:
     Raises:
         InputError: when the file is damaged.
     """
-    path = _path_of(Path(checkpoint))
+    path = adaptation_path(Path(checkpoint))
     if not path.exists():
         return None
     rates: dict[str, Tensor] = {}
@@ -105,5 +111,6 @@ def read_adaptation(checkpoint: str | Path) -> LearntAdaptation | None:
     return LearntAdaptation(rates, [statistics[number] for number in sorted(statistics)])
 
 
-def _path_of(checkpoint: Path) -> Path:
+def adaptation_path(checkpoint: Path) -> Path:
+    """Where it would stand."""
     return checkpoint.with_name(checkpoint.name.removesuffix(".safetensors") + _SUFFIX)

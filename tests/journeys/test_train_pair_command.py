@@ -50,8 +50,9 @@ def test_a_pair_and_its_control_are_trained_tested_and_ready_to_be_analysed(
     assert ((table["low"] <= table["accuracy"]) & (table["accuracy"] <= table["high"])).all()
 
     options = parse("--pair-dir", str(folder), "--run-all")
-    assert options.meta_model == folder / "seed-3" / "meta" / "last.safetensors"
-    assert options.baseline_model == folder / "seed-3" / "baseline" / "last.safetensors"
+    assert options.meta_model == [folder / "seed-3" / "meta" / "last.safetensors"]
+    assert options.baseline_model == [folder / "seed-3" / "baseline" / "last.safetensors"]
+    assert analyze_models.parse_study(options).arms_outcome == folder / "evaluation"
     assert (options.data_dir, options.task) == (folder / "stimuli", "regular")
     assert f"analyze --pair-dir {folder}" in said
 
@@ -86,8 +87,13 @@ def test_what_is_named_beside_a_pair_stands_and_a_folder_without_pair_is_refused
     (tmp_path / "seed-12").mkdir()
     (tmp_path / "seed-2").mkdir()
     options = parse("--pair-dir", str(tmp_path), "--meta-model", "mine.pt", "--data-dir", "images")
-    assert (options.meta_model, options.data_dir, options.task) == (Path("mine.pt"), Path("images"), None)
-    assert options.baseline_model == tmp_path / "seed-2" / "baseline" / "last.safetensors"
+    assert (options.meta_model, options.data_dir, options.task) == ([Path("mine.pt")], Path("images"), None)
+    assert options.baseline_model == [
+        tmp_path / seed / "baseline" / "last.safetensors" for seed in ("seed-2", "seed-12")
+    ]
+    assert analyze_models.parse_study(parse("--pair-dir", str(tmp_path), "--analyze-weights")).meta_seeds == (
+        tmp_path / "seed-12" / "meta" / "last.safetensors",
+    )
     with pytest.raises(SystemExit) as ended:
         parse("--pair-dir", str(tmp_path / "seed-2"))
     assert ended.value.code == 2

@@ -14,7 +14,8 @@ from meta_baseline.models import ConvNet, Preprocessing, architecture_of, build_
 from meta_baseline.results import load_result, save_result
 from meta_baseline.tables.arms import summarise_arms, tabulate_arms
 from meta_baseline.training.answers import AdaptationTest, answer_queries
-from meta_baseline.training.arms_outcome import Arm, ArmsOutcome, ArmsTest, measure_arms
+from meta_baseline.training.arm_accuracy import Arm, ArmsTest, measure_arm
+from meta_baseline.training.arms_outcome import ArmsOutcome, contrast_arms
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
 
 TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60)
@@ -39,14 +40,20 @@ def oracle(share: float) -> Arm:
 
 
 def measure(arms: dict[int, dict[str, Arm]]) -> ArmsOutcome:
-    images = {seed: make_task_images(TEST.images_per_task, seed=seed + 1) for seed in arms}
-    return measure_arms(arms, images, trained_tasks=TASKS, test=TEST)
+    accuracies = {
+        seed: {
+            name: measure_arm(arm, make_task_images(TEST.images_per_task, seed=seed + 1), seed=seed, test=TEST)
+            for name, arm in named.items()
+        }
+        for seed, named in arms.items()
+    }
+    return contrast_arms(accuracies, trained_tasks=TASKS, test=TEST)
 
 
 def test_a_planted_advantage_is_found_with_its_size_and_sign() -> None:
     shares = {"meta": 1.0, "matched": 0.8, "baseline": 0.8}
     outcome = measure(
-        {seed: {name: oracle(share - 0.05 * (seed % 2)) for name, share in shares.items()} for seed in range(3)}
+        {seed: {name: oracle(share - 0.05 * (seed % 2)) for name, share in shares.items()} for seed in range(6)}
     )
     by_name = {(c.first, c.second, c.group, c.steps): c for c in outcome.contrasts}
     advantage = by_name["meta", "matched", "trained", 0]
@@ -54,8 +61,27 @@ def test_a_planted_advantage_is_found_with_its_size_and_sign() -> None:
     assert by_name["matched", "baseline", "trained", 0].mean == 0.0
     first, *_ = [finding.sentence for finding in outcome.findings]
     assert "meta is more accurate" in first and "by seed: " in first
-    assert any("the two cannot be told apart" in finding.sentence for finding in outcome.findings)
+    assert advantage.p_value == 2 / 2**6
+    assert all(finding.beyond_control for finding in outcome.findings if "meta minus" in finding.sentence)
     assert [check.verdict for check in outcome.checks if check.code == "training.learned"] == ["pass"]
+
+
+def test_no_advantage_is_claimed_where_none_was_planted() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.uniform(-0.1, 0.1, size=(6, 3))
+    names = ("meta", "matched", "baseline")
+    outcome = measure({seed: {name: oracle(0.8 + noise[seed, m]) for m, name in enumerate(names)} for seed in range(6)})
+    assert not any(finding.beyond_control for finding in outcome.findings)
+    tested = [contrast for contrast in outcome.contrasts if contrast.p_value is not None]
+    assert len(tested) == 4 and all(
+        contrast.first == "meta" for contrast in tested
+    )  # as trained; one step is not in the family
+
+
+def test_three_seeds_are_described_and_nothing_is_claimed() -> None:
+    outcome = measure({seed: {"meta": oracle(1.0), "matched": oracle(0.8)} for seed in range(3)})
+    assert any("meta is ahead in all 3 seeds" in finding.sentence for finding in outcome.findings)
+    assert all(finding.beyond_control is None for finding in outcome.findings)
 
 
 def test_one_seed_claims_nothing_about_learning_rules() -> None:
@@ -101,5 +127,5 @@ def test_learned_rates_are_used_in_the_test_as_in_training() -> None:
     test = AdaptationTest(steps=(0, 3), num_support=20, num_draws=1, learning_rate=1.0)
     still = answer_queries(network, images, [rows[:20]], rows[20:], test=test, learnt=start)
     moved = answer_queries(network, images, [rows[:20]], rows[20:], test=test)
-    assert np.array_equal(still.by_steps[3], still.by_steps[0])
-    assert not np.array_equal(moved.by_steps[3], moved.by_steps[0])
+    assert np.array_equal(still.said(3), still.said(0))
+    assert not np.array_equal(moved.said(3), moved.said(0))
