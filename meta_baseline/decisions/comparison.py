@@ -88,7 +88,7 @@ def compare_decisions(
         agreements=tuple(compare_answers((a, margins[a]), (b, margins[b]), labels, groups, rng) for a, b in pairs),
         confusions=tuple(_confuse(stores)),
         slopes=slopes,
-        curves=trace_curves(margins, labels, latents, steepest),
+        curves=trace_curves(margins, labels, groups, latents, steepest),
         num_only_meta=len(apart["meta"]),
         num_only_baseline=len(apart["baseline"]),
         disagreements=disagreements,

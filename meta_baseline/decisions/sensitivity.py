@@ -59,6 +59,7 @@ class LatentCurve:
         centres: median of the latent in each bin.
         num_images: in each bin.
         accuracy: rows are networks, in the order of ``networks``.
+        half_widths: half a 95 % interval of each, over images or, where they repeat, shape identities.
     """
 
     latent: str
@@ -66,6 +67,7 @@ class LatentCurve:
     centres: Float[ndarray, " Q"]
     num_images: Int[ndarray, " Q"]
     accuracy: Float[ndarray, "S Q"]
+    half_widths: Float[ndarray, "S Q"]
 
 
 def measure_slopes(
@@ -116,6 +118,7 @@ def measure_slopes(
 def trace_curves(
     margins: Mapping[str, Float[ndarray, " N"]],
     labels: Int[ndarray, " N"],
+    groups: Int[ndarray, " N"],
     latents: Mapping[str, Float[ndarray, " N"]],
     names: Sequence[str],
 ) -> tuple[LatentCurve, ...]:
@@ -126,17 +129,26 @@ def trace_curves(
         edges = np.unique(np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS))
         place = np.searchsorted(edges, values, side="right")
         filled = np.unique(place)
-        right = np.stack([(margin > 0) == (labels == 1) for margin in margins.values()])
+        right = np.stack([(margin > 0) == (labels == 1) for margin in margins.values()]).astype(np.float64)
+        bins = [place == b for b in filled]
         curves.append(
             LatentCurve(
                 latent=name,
                 networks=tuple(margins),
-                centres=np.array([np.median(values[place == b]) for b in filled]),
-                num_images=np.array([(place == b).sum() for b in filled]),
-                accuracy=np.stack([right[:, place == b].mean(axis=1) for b in filled], axis=1),
+                centres=np.array([np.median(values[inside]) for inside in bins]),
+                num_images=np.array([inside.sum() for inside in bins]),
+                accuracy=np.stack([right[:, inside].mean(axis=1) for inside in bins], axis=1),
+                half_widths=np.stack([_half_widths_of_means(right[:, inside], groups[inside]) for inside in bins], 1),
             )
         )
     return tuple(curves)
+
+
+def _half_widths_of_means(values: Float[ndarray, "S N"], groups: Int[ndarray, " N"]) -> Float[ndarray, " S"]:
+    """Half a 95 % interval of the mean of each row; infinite from fewer than three groups."""
+    constant = np.ones((values.shape[1], 1))
+    means = values.mean(axis=1)[None]
+    return _half_widths(constant, values.T, means, groups)[0]
 
 
 def _responses(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def show_stimuli(
     return tuple(
         ShownStimulus(
             image=row,
-            name=names[row],
+            name=PurePath(names[row]).name,
             label=int(stimuli.labels[row]),
             why=why,
             meta_margin=float(margins[0][row]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from meta_baseline.behaviour import BehaviourResult
+from meta_baseline.figures import decisions
 from meta_baseline.figures.style import COLOURS, INK, UNTRAINED, FigureSpec, new_figure, styled
 
 
@@ -44,7 +45,8 @@ FIGURES = (
         title="What the networks answer",
         how_to_read="Dots further right of the dotted line know more than the class frequencies; a dot in a grey band "
         "of the right panel belongs to a network that gives one answer to everything. Bars are 95 % intervals over "
-        "images, or over shape identities where these repeat.",
+        "images, or over shape identities where these repeat. A cross says what the other decision rule would give.",
         draw=draw_accuracy,
     ),
+    *decisions.FIGURES,
 )
