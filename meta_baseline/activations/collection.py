@@ -19,6 +19,7 @@ from jaxtyping import Float32, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meta_baseline.activations.fusing import fusing
 from meta_baseline.activations.positions import find_ink
 from meta_baseline.activations.recording import (
     Batch,
@@ -142,7 +143,7 @@ def collect_store(
     logits: list[Tensor] = []
     row = 0
     model.to(device)
-    with evaluating(model):
+    with evaluating(model), fusing(model, {layer.pooled for layer in layers}):
         for batch in loader:
             _check_order(batch, row, num_images)
             for images in images_of(batch).split(_piece_size(model, device)):
@@ -258,7 +259,7 @@ def _collect_pixels(loader: Iterable[Batch], num_images: int) -> Float32[np.ndar
 @contextmanager
 def _streaming(model: nn.Module, streams: Sequence[LayerStream], images: Tensor, last_row: int) -> Iterator[None]:
     """Feed each stream with its module's output while the block runs."""
-    ink = cache(lambda: find_ink(images))
+    ink = cache(lambda: find_ink(images).float())
     with ExitStack() as hooks:
         for stream in streams:
 

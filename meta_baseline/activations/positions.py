@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
@@ -30,7 +30,9 @@ def find_ink(images: Num[Tensor, "N C H W"]) -> Bool[Tensor, "N 1 H W"]:
     return contrast > _INK_CONTRAST * contrast.amax(dim=(2, 3), keepdim=True)
 
 
-def find_foreground(ink: Bool[Tensor, "N 1 H W"], height: int, width: int) -> Bool[ndarray, "N h w"]:
+def find_foreground(
+    ink: Bool[Tensor, "N 1 H W"] | Float[Tensor, "N 1 H W"], height: int, width: int
+) -> Bool[ndarray, "N h w"]:
     """Cells of a map of ``height`` x ``width`` whose input area, or that of one of their eight neighbours, has ink."""
     cells = functional.adaptive_max_pool2d(ink.float(), (height, width))
     return (functional.max_pool2d(cells, kernel_size=3, stride=1, padding=1)[:, 0] > 0).cpu().numpy()

