@@ -55,7 +55,7 @@ class _ExplicitDevice(argparse.Action):
 
 
 class _PairDir(argparse.Action):
-    """A folder of train-pair brings the networks of all seeds, their test and stimuli; what is named beside it stands."""
+    """A folder of train-pair brings the networks of all seeds, their test and stimuli; what is named stands."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         seeds = sorted(int(path.name[5:]) for path in values.glob("seed-*") if path.name[5:].isdigit())
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                             help=f"checkpoint of the {words} network; further ones are other seeds, whose "
                             "differences show what a seed alone does")  # fmt: skip
     inputs.add_argument("--pair-dir", type=Path, action=_PairDir, metavar="P",
-                        help="folder of train-pair, in place of checkpoints (of all its seeds) and stimuli")  # fmt: skip
+                        help="folder of train-pair: the checkpoints of all its seeds, and stimuli")  # fmt: skip
     inputs.add_argument("--data-dir", type=Path, metavar="D", help="folder that holds the stimuli")
     inputs.add_argument("--problem-number", type=int, metavar="N", help="SVRT problem, 1 to 23")
     inputs.add_argument("--task", metavar="NAME", help="task by name instead of a problem number, e.g. irregular")

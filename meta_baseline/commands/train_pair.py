@@ -46,7 +46,7 @@ A run that was interrupted goes on when the same command is given again; more se
 _RUN = "pair.json"
 _ALGORITHMS = ("maml", "fomaml", "anil", "reptile", "protonet")
 _NUM_STIMULI, _NUM_IDENTITIES = 1000, 50
-_OUTCOME_FORMAT = 2
+_OUTCOME_FORMAT = 3
 """To be raised when the same accuracies would be compared in another way."""
 
 
@@ -203,6 +203,7 @@ def _evaluate(folder: Path, recipe: Recipe, options: argparse.Namespace, test: A
             checkpoint=of_seed / "meta" / INITIAL if name == "untrained" else of_seed / name / LAST,
             folder=of_seed / name / "accuracy",
             tasks=recipe.tasks + recipe.held_out,
+            trained_tasks=recipe.tasks,
             image_size=recipe.image_size,
             test=test,
             precision=recipe.precision,

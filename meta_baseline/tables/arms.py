@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from meta_baseline.training.arm_accuracy import RATES
 from meta_baseline.training.arms_outcome import ArmsOutcome
+from meta_baseline.training.contrasts import iterate_tests
 
 
 def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
@@ -16,23 +18,21 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
             "arm": arm,
             "task": task,
             "held out": not result.trained_on[t],
-            "supports": support if steps else 0,
-            "adaptation steps": steps,
-            "decision rule": rule,
-            "accuracy": result.accuracy[s, m, t, d, k, r],
-            "low": result.low[s, m, t, d, k, r],
-            "high": result.high[s, m, t, d, k, r],
-            "“same” answers": result.same_share[s, m, t, d, k, r],
+            "supports": result.test.supports[d] if result.test.steps[k] else 0,
+            "adaptation steps": result.test.steps[k],
+            "inner rate": _rate_of(result, s, m, k, q),
+            "decision rule": result.rules[r],
+            "accuracy": result.accuracy[s, m, t, d, k, q, r],
+            "low": result.low[s, m, t, d, k, q, r],
+            "high": result.high[s, m, t, d, k, q, r],
+            "“same” answers": result.same_share[s, m, t, d, k, q, r],
             "majority rate": result.majority_rate[t],
             "images": result.num_queries[t],
         }
         for s, seed in enumerate(result.seeds)
         for m, arm in enumerate(result.arms)
         for t, task in enumerate(result.tasks)
-        for d, support in enumerate(result.test.supports)
-        for k, steps in enumerate(result.test.steps)
-        for r, rule in enumerate(result.rules)
-        if steps > 0 or d == 0
+        for d, k, q, r in iterate_tests(result.test, len(result.rules))
     ]
     differences = [
         {
@@ -40,10 +40,12 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
             "tasks": contrast.group,
             "supports": contrast.support if contrast.steps else 0,
             "adaptation steps": contrast.steps,
+            "inner rate": contrast.rate if contrast.steps else "",
             "decision rule": contrast.rule,
             "mean": contrast.mean,
             "low": np.nan if contrast.low is None else contrast.low,
             "high": np.nan if contrast.high is None else contrast.high,
+            "adjusted p": np.nan if contrast.p_value is None else contrast.p_value,
             "by seed": " ".join(f"{value:+.4f}" for value in contrast.differences),
         }
         for contrast in result.contrasts
@@ -56,16 +58,26 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
 
 
 def summarise_arms(result: ArmsOutcome) -> pd.DataFrame:
-    """One row for each arm and group of tasks, one column for each test: mean over tasks and seeds, by the own rule."""
+    """A row for each arm, group of tasks and rate, a column for each test: mean over tasks and seeds, by the own rule.
+
+    Arms are adapted at their own rates, and at the common one where that is another.
+    """
     rows = []
     for group, members in (("trained", result.trained_on), ("held out", ~result.trained_on)):
         for m, arm in enumerate(result.arms):
-            row: dict[str, object] = {"tasks": group, "arm": arm}
-            for d, support in enumerate(result.test.supports):
-                for k, steps in enumerate(result.test.steps):
-                    if steps == 0 and d > 0:
-                        continue
-                    name = f"{steps} steps, {support}" if steps else "as trained"
-                    row[name] = float(result.accuracy[:, m, members, d, k, 0].mean()) if members.any() else np.nan
-            rows.append(row)
+            for q, rate in enumerate(RATES):
+                row: dict[str, object] = {"tasks": group, "arm": arm, "inner rates": rate}
+                for d, k, _, _ in iterate_tests(result.test, 1):
+                    steps, support = result.test.steps[k], result.test.supports[d]
+                    name = f"{steps} step{'s' * (steps > 1)}, {support}" if steps else "as trained"
+                    row[name] = float(result.accuracy[:, m, members, d, k, q, 0].mean()) if members.any() else np.nan
+                rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _rate_of(result: ArmsOutcome, s: int, m: int, k: int, q: int) -> float | str:
+    """The inner rate of one test, as a number where it was not learned."""
+    if result.test.steps[k] == 0:
+        return ""
+    rate = result.test.learning_rate if RATES[q] == "common" else float(result.own_rates[s, m])
+    return "learned" if np.isnan(result.own_rates[s, m]) else rate

@@ -1,13 +1,18 @@
 """The accuracy of one arm on every task: 0, 1, 5, 15 adaptation steps, few and many supports, both decision rules.
 
 Images, support sets and queries follow from the seed and the test alone, so all arms of a seed answer the same queries
-after the same adaptation to the same support sets, whether they are tested together or apart.
+after adapting to the same support sets, whether they are tested together or apart.
+
+Every arm is adapted twice: at the common inner rate, which is that of the meta-learned arm's training, and at a rate of
+its own. A rate that one arm was trained for can wreck the others, and what is then compared is the rate. The own rate
+is the best of a few on images of the trained tasks that no test uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -16,11 +21,15 @@ from numpy import ndarray
 from meta_baseline.episodes import split_support_query
 from meta_baseline.inner_loop import Precision
 from meta_baseline.models import ConvNet, DecisionRule
-from meta_baseline.training.answers import AdaptationTest, answer_queries
+from meta_baseline.training.answers import AdaptationTest, QueryAnswers, answer_queries
 from meta_baseline.training.evaluation_stimuli import TaskImages
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
 
 MAX_DRAWS = 2
+
+Rate = Literal["common", "own"]
+RATES: tuple[Rate, ...] = ("common", "own")
+"""Inner learning rates: that of the meta-learned arm for all, and for each arm the one that suits it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +41,28 @@ class ArmsTest:
         supports: labelled images of a task to adapt to; smaller sets are parts of the larger ones.
         learning_rate: of the inner loop, for arms that have not learned rates of their own.
         num_queries: images asked about, by task.
+        rate_factors: own rates are sought among these times ``learning_rate``.
+        tuning_steps: number of steps, to the smallest support sets, that an own rate is sought for.
+        num_tuning_queries: images asked about to find it, by trained task.
     """
 
     steps: tuple[int, ...] = (0, 1, 5, 15)
     supports: tuple[int, ...] = (10, 80)
     learning_rate: float = 0.05
     num_queries: int = 400
+    rate_factors: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    tuning_steps: int = 5
+    num_tuning_queries: int = 100
+
+    @property
+    def num_tested(self) -> int:
+        """Queries and support sets of a task together."""
+        return self.num_queries + MAX_DRAWS * max(self.supports)
 
     @property
     def images_per_task(self) -> int:
-        """Queries and support sets together."""
-        return self.num_queries + MAX_DRAWS * max(self.supports)
+        """With those that rates are tuned on."""
+        return self.num_tested + self.num_tuning_queries + MAX_DRAWS * min(self.supports)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +75,13 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmAccuracy:
-    """Accuracy of one network; arrays are indexed by task, support size, number of steps and decision rule.
+    """Accuracy of one network; arrays are indexed by task, support size, number of steps, rate and decision rule.
 
-    Without steps, support sizes do not differ.
+    Without steps, support sizes and rates do not differ.
 
     Attributes:
         tasks: names.
+        own_rate: the inner rate that suits the network; NaN where it learned rates with its weights.
         rules: how logits were read; two where networks have two logits, and the network's own comes first.
         accuracy: in [0, 1], mean over queries and support draws.
         same_share: share of answers that are "same".
@@ -69,63 +90,105 @@ class ArmAccuracy:
     """
 
     tasks: tuple[str, ...]
+    own_rate: float
     rules: tuple[DecisionRule, ...]
-    accuracy: Float[ndarray, "T D L R"]
-    same_share: Float[ndarray, "T D L R"]
+    accuracy: Float[ndarray, "T D L Q R"]
+    same_share: Float[ndarray, "T D L Q R"]
     majority_rate: Float[ndarray, " T"]
     num_queries: Int64[ndarray, " T"]
 
 
 def measure_arm(
-    arm: Arm, images: Sequence[TaskImages], *, seed: int, test: ArmsTest, precision: Precision = "fp32"
+    arm: Arm,
+    images: Sequence[TaskImages],
+    *,
+    trained_tasks: Sequence[str],
+    seed: int,
+    test: ArmsTest,
+    precision: Precision = "fp32",
 ) -> ArmAccuracy:
     """Test one network on every task.
 
     Args:
         arm: the network.
-        images: of every task.
+        images: of every task, ``test.images_per_task`` of each.
+        trained_tasks: names of those that the own rate is sought on.
         seed: of the pair, from which support sets and queries are drawn.
         test: how.
         precision: of the forward passes.
     """
     rules = list_rules(arm.network)
-    shape = (len(images), len(test.supports), len(test.steps), len(rules))
+    parts = [_set_apart(item, test) for item in images]
+    own_rate = np.nan
+    if arm.learnt is None or arm.learnt.rates_or_none is None:
+        tuning = [rest for _, rest in parts if rest.task in trained_tasks]
+        own_rate = find_own_rate(arm, tuning, seed=seed, test=test, precision=precision)
+    shape = (len(images), len(test.supports), len(test.steps), len(RATES), len(rules))
     accuracy, same_share = np.full(shape, np.nan), np.full(shape, np.nan)
     majority, num_queries = np.zeros(len(images)), np.zeros(len(images), dtype=np.int64)
-    for t, item in enumerate(images):
-        whole, queries = split_support_query(
-            item.labels, max(test.supports), MAX_DRAWS, np.random.default_rng((seed, t))
-        )
+    for t, (item, _) in enumerate(parts):
+        rng = np.random.default_rng((seed, t))
+        whole, queries = split_support_query(item.labels, max(test.supports), MAX_DRAWS, rng)
         labels = item.labels[queries].astype(bool)
         majority[t], num_queries[t] = max(labels.mean(), 1 - labels.mean()), len(labels)
         for d, support in enumerate(test.supports):
-            answers = answer_queries(
-                arm.network,
-                item,
-                [_part(rows, support) for rows in whole],
-                queries,
-                test=AdaptationTest(
-                    steps=test.steps,
-                    num_support=support,
-                    num_draws=MAX_DRAWS,
-                    learning_rate=test.learning_rate,
-                    num_queries=test.num_queries,
-                ),
-                precision=precision,
-                learnt=arm.learnt,
-            )
-            for k, steps in enumerate(test.steps):
-                for r, rule in enumerate(rules):
-                    said = answers.said(steps, rule)
-                    accuracy[t, d, k, r], same_share[t, d, k, r] = (said == labels).mean(), said.mean()
+            supports = [_part(rows, support) for rows in whole]
+            at: dict[float, QueryAnswers] = {}
+            for q, rate in enumerate((test.learning_rate, own_rate if own_rate > 0 else test.learning_rate)):
+                if rate not in at:
+                    asked = _set_test(test, test.steps, support, rate)
+                    at[rate] = answer_queries(
+                        arm.network, item, supports, queries, test=asked, precision=precision, learnt=arm.learnt
+                    )
+                for k, steps in enumerate(test.steps):
+                    for r, rule in enumerate(rules):
+                        said = at[rate].said(steps, rule)
+                        accuracy[t, d, k, q, r], same_share[t, d, k, q, r] = (said == labels).mean(), said.mean()
     return ArmAccuracy(
         tasks=tuple(item.task for item in images),
+        own_rate=own_rate,
         rules=rules,
         accuracy=accuracy,
         same_share=same_share,
         majority_rate=majority,
         num_queries=num_queries,
     )
+
+
+def find_own_rate(
+    arm: Arm, images: Sequence[TaskImages], *, seed: int, test: ArmsTest, precision: Precision = "fp32"
+) -> float:
+    """The inner rate among the test's at which the network is most accurate after ``tuning_steps``, over all tasks.
+
+    Of rates that are equally good, the one nearest to the common rate.
+    """
+    factors = sorted(test.rate_factors, key=lambda factor: abs(np.log(factor)))
+    means: list[float] = []
+    for factor in factors:
+        right: list[float] = []
+        for t, item in enumerate(images):
+            rng = np.random.default_rng((seed, t, 1))
+            supports, queries = split_support_query(item.labels, min(test.supports), MAX_DRAWS, rng)
+            asked = _set_test(test, (test.tuning_steps,), min(test.supports), factor * test.learning_rate)
+            answers = answer_queries(arm.network, item, supports, queries, test=asked, precision=precision)
+            right.append(float((answers.said(test.tuning_steps) == item.labels[queries].astype(bool)).mean()))
+        means.append(float(np.mean(right)))
+    return factors[int(np.argmax(means))] * test.learning_rate
+
+
+def _set_test(test: ArmsTest, steps: tuple[int, ...], support: int, rate: float) -> AdaptationTest:
+    return AdaptationTest(
+        steps=steps, num_support=support, num_draws=MAX_DRAWS, learning_rate=rate, num_queries=test.num_queries
+    )
+
+
+def _set_apart(images: TaskImages, test: ArmsTest) -> tuple[TaskImages, TaskImages]:
+    """Images to test on and images to tune on, as many of one label as of the other in both."""
+    by_label = [np.flatnonzero(images.labels == label) for label in (0, 1)]
+    num = test.num_tested // 2
+    rows = [np.sort(np.concatenate(part)) for part in zip(*((of[:num], of[num:]) for of in by_label))]
+    tested, rest = (TaskImages(task=images.task, images=images.images[r], labels=images.labels[r]) for r in rows)
+    return tested, rest
 
 
 def list_rules(network: ConvNet) -> tuple[DecisionRule, ...]:

@@ -2,15 +2,13 @@
 
 All arms of a seed begin with the same weights, see the same images and answer the same queries, so their differences
 are paired. What may be claimed about a learning rule rests on seeds: the interval of a difference is over them, with
-one seed there is none, and with fewer than six nothing is tested. One family of contrasts is declared before anything
-is seen (``is_primary``) and tested whole; all others are described.
+one seed there is none, and with fewer than six nothing is tested (``contrasts``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -19,66 +17,35 @@ from numpy import ndarray
 from meta_baseline.errors import UsageError
 from meta_baseline.models import DecisionRule
 from meta_baseline.results import Check, Estimate, Finding
-from meta_baseline.statistics import max_t_sign_flips, mean_interval, wilson_interval
+from meta_baseline.statistics import wilson_interval
 from meta_baseline.training.arm_accuracy import ArmAccuracy, ArmsTest
-from meta_baseline.training.verdicts import CONSTANT_SHARE, LEARNED, Group
+from meta_baseline.training.contrasts import (
+    MIN_SEEDS,
+    PRIMARY_STEPS,
+    Contrast,
+    describe_contrast,
+    describe_test,
+    list_contrasts,
+)
+from meta_baseline.training.verdicts import CONSTANT_SHARE, LEARNED
 
-CONTRASTS = (("meta", "matched"), ("matched", "baseline"), ("meta", "baseline"))
-"""What adaptation in training adds; what training by episodes adds; both together."""
 _IMPORTANCE = {("meta", "baseline"): 0.5, ("meta", "matched"): 0.45, ("matched", "baseline"): 0.3}
 """Of a sentence that claims nothing."""
-MIN_SEEDS = 6
-"""Paired seeds below which no exact test of signs can reach p < .05."""
-PRIMARY_CONTRASTS, PRIMARY_STEPS = (("meta", "matched"), ("meta", "baseline")), (0, 5)
-"""Of the family that is tested, with the fewest supports, on trained and on held-out tasks: at most eight cells."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """One arm minus another on one group of tasks, a number for each seed.
-
-    Attributes:
-        differences: by seed, each a mean over tasks, in accuracy.
-        low, high: 95 % Student interval over seeds; None for a single seed.
-        p_value: of exact sign flips, adjusted over the primary family (max-T); None outside it or with few seeds.
-    """
-
-    first: str
-    second: str
-    group: Group
-    support: int
-    steps: int
-    rule: DecisionRule
-    differences: tuple[float, ...]
-    low: float | None
-    high: float | None
-    p_value: float | None = None
-
-    @property
-    def mean(self) -> float:
-        """Over seeds."""
-        return float(np.mean(self.differences))
-
-    def describe(self) -> str:
-        """The numbers, for a sentence."""
-        by_seed = ", ".join(f"{100 * value:+.1f}" for value in self.differences)
-        if self.low is None or self.high is None:
-            return f"{100 * self.mean:+.1f} points at one seed"
-        interval = f"95 % interval over seeds {100 * self.low:+.1f} to {100 * self.high:+.1f}"
-        adjusted = "" if self.p_value is None else f", adjusted p = {self.p_value:.3f}"
-        return f"{100 * self.mean:+.1f} points, {interval}{adjusted} (by seed: {by_seed})"
+_RATE_COST = 0.03
+"""An arm that loses more than this on its trained tasks by adapting at the common rate is not served by that rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmsOutcome:
     """Accuracy of every arm of every seed.
 
-    Arrays are indexed by seed, arm, task, support size, number of steps and decision rule; without steps, support sizes
-    do not differ.
+    Arrays are indexed by seed, arm, task, support size, number of steps, rate (``RATES``) and decision rule; without
+    steps, support sizes and rates do not differ.
 
     Attributes:
         trained_on: which tasks all arms were trained on.
         rules: how logits were read; two where networks have two logits, and the network's own comes first.
+        own_rates: inner rate that suits each network; NaN where it learned rates with its weights.
         accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
         same_share: share of answers that are "same".
         majority_rate: accuracy of always giving the more frequent answer, by task.
@@ -90,10 +57,11 @@ class ArmsOutcome:
     trained_on: Bool[ndarray, " T"]
     rules: tuple[DecisionRule, ...]
     test: ArmsTest
-    accuracy: Float[ndarray, "S M T D L R"]
-    low: Float[ndarray, "S M T D L R"]
-    high: Float[ndarray, "S M T D L R"]
-    same_share: Float[ndarray, "S M T D L R"]
+    own_rates: Float[ndarray, "S M"]
+    accuracy: Float[ndarray, "S M T D L Q R"]
+    low: Float[ndarray, "S M T D L Q R"]
+    high: Float[ndarray, "S M T D L Q R"]
+    same_share: Float[ndarray, "S M T D L Q R"]
     majority_rate: Float[ndarray, " T"]
     num_queries: Int64[ndarray, " T"]
     contrasts: tuple[Contrast, ...]
@@ -122,6 +90,7 @@ def contrast_arms(
         raise UsageError("Arms that were tested on different tasks cannot be compared. Test all of them on the same.")
     accuracy = np.array([[item.accuracy for item in row] for row in rows])
     same_share = np.array([[item.same_share for item in row] for row in rows])
+    own_rates = np.array([[item.own_rate for item in row] for row in rows])
     num_queries = first.num_queries
     bounds = [
         wilson_interval(round(share * num_queries[place[2]]), int(num_queries[place[2]]))
@@ -129,9 +98,12 @@ def contrast_arms(
     ]
     low, high = (np.array(values).reshape(accuracy.shape) for values in zip(*((b.low, b.high) for b in bounds)))
     trained_on = np.array([task in trained_tasks for task in first.tasks])
-    contrasts = _list_contrasts(names, first.rules, test, trained_on, accuracy)
-    learned = {name: accuracy[:, m, trained_on, 0, 0, 0].mean(axis=1) for m, name in enumerate(names)}
-    checks = _check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0], first.majority_rate)
+    contrasts = list_contrasts(names, first.rules, test, trained_on, accuracy)
+    learned = {name: accuracy[:, m, trained_on, 0, 0, 0, 0].mean(axis=1) for m, name in enumerate(names)}
+    checks = (
+        *_check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0, 0], first.majority_rate),
+        *_check_rates(names, test, accuracy[:, :, :, 0, :, 0, 0][:, :, trained_on].mean(axis=2), own_rates),
+    )
     return ArmsOutcome(
         seeds=seeds,
         arms=names,
@@ -139,6 +111,7 @@ def contrast_arms(
         trained_on=trained_on,
         rules=first.rules,
         test=test,
+        own_rates=own_rates,
         accuracy=accuracy,
         low=low,
         high=high,
@@ -146,87 +119,9 @@ def contrast_arms(
         majority_rate=first.majority_rate,
         num_queries=num_queries,
         contrasts=contrasts,
-        estimates=tuple(map(_describe_contrast, contrasts)),
+        estimates=tuple(map(describe_contrast, contrasts)),
         checks=checks,
         findings=_find(contrasts, comparable=all(check.verdict != "fail" for check in checks)),
-    )
-
-
-def _list_contrasts(
-    names: tuple[str, ...],
-    rules: tuple[DecisionRule, ...],
-    test: ArmsTest,
-    trained_on: Bool[ndarray, " T"],
-    accuracy: Float[ndarray, "S M T D L R"],
-) -> tuple[Contrast, ...]:
-    contrasts: list[Contrast] = []
-    groups: tuple[tuple[Group, Bool[ndarray, " T"]], ...] = (("trained", trained_on), ("held-out", ~trained_on))
-    for first, second in CONTRASTS:
-        if first not in names or second not in names:
-            continue
-        both = accuracy[:, names.index(first)] - accuracy[:, names.index(second)]
-        for group, members in groups:
-            for (d, support), (k, steps), (r, rule) in _grid_of_tests(test, rules):
-                if not members.any() or (steps == 0 and d > 0):
-                    continue
-                differences = both[:, members, d, k, r].mean(axis=1)
-                interval = mean_interval(differences) if len(differences) > 1 else None
-                contrasts.append(
-                    Contrast(
-                        first=first,
-                        second=second,
-                        group=group,
-                        support=support,
-                        steps=steps,
-                        rule=rule,
-                        differences=tuple(map(float, differences)),
-                        low=interval.low if interval else None,
-                        high=interval.high if interval else None,
-                    )
-                )
-    return _test_primary(contrasts, test, rules[0]) if len(accuracy) >= MIN_SEEDS else tuple(contrasts)
-
-
-def is_primary(contrast: Contrast, test: ArmsTest, rule: DecisionRule) -> bool:
-    """Whether a contrast is of the family that was declared before anything was seen; ``rule`` is the networks' own."""
-    return (
-        (contrast.first, contrast.second) in PRIMARY_CONTRASTS
-        and contrast.steps in PRIMARY_STEPS
-        and contrast.support == min(test.supports)
-        and contrast.rule == rule
-    )
-
-
-def _test_primary(contrasts: Sequence[Contrast], test: ArmsTest, rule: DecisionRule) -> tuple[Contrast, ...]:
-    tested = [contrast for contrast in contrasts if is_primary(contrast, test, rule)]
-    if not tested:
-        return tuple(contrasts)
-    # Beyond 17 pairs sign patterns are sampled; the same ones whenever the same seeds are compared.
-    rng = np.random.default_rng(len(tested[0].differences))
-    p_values = dict(zip(tested, max_t_sign_flips(np.array([c.differences for c in tested]).T, rng=rng)))
-    return tuple(replace(c, p_value=float(p_values[c])) if c in p_values else c for c in contrasts)
-
-
-def _grid_of_tests(test: ArmsTest, rules: Sequence[DecisionRule]) -> list[Any]:
-    return [(d, k, r) for r in enumerate(rules) for d in enumerate(test.supports) for k in enumerate(test.steps)]
-
-
-def _describe_contrast(contrast: Contrast) -> Estimate:
-    adapted = f"{contrast.steps} steps on {contrast.support} images" if contrast.steps else "no adaptation"
-    return Estimate(
-        name=f"difference.{contrast.first}_{contrast.second}.{contrast.group}.support_{contrast.support}"
-        f".steps_{contrast.steps}.{contrast.rule}",
-        label=f"accuracy on {contrast.group} tasks, {contrast.first} minus {contrast.second}, {adapted}",
-        value=contrast.mean,
-        unit="accuracy",
-        low=contrast.low,
-        high=contrast.high,
-        interval="Student interval over paired seeds" if contrast.low is not None else "",
-        reference=0.0,
-        reference_label="no difference",
-        n=len(contrast.differences),
-        n_unit="seeds",
-        descriptive=len(contrast.differences) < MIN_SEEDS,
     )
 
 
@@ -277,23 +172,49 @@ def _check_arms(
     return tuple(checks)
 
 
+def _check_rates(
+    names: Sequence[str], test: ArmsTest, at_common: Float[ndarray, "S M L"], own_rates: Float[ndarray, "S M"]
+) -> Iterator[Check]:
+    """Whether the rate of the meta-learned arm's training serves the other arms; on trained tasks, fewest supports."""
+    adapted = [k for k, steps in enumerate(test.steps) if steps > 0]
+    if 0 not in test.steps or not adapted:
+        return
+    lost = (at_common[:, :, [test.steps.index(0)]] - at_common[:, :, adapted]).mean(axis=0).max(axis=1)
+    harmed = [
+        f"{name} {100 * lost[m]:.1f} points (own rates {_list_rates(own_rates[:, m])})"
+        for m, name in enumerate(names)
+        if name != "untrained" and lost[m] > _RATE_COST
+    ]
+    if harmed:
+        yield Check(
+            code="training.common_rate",
+            verdict="warn",
+            sentence=f"Adapting at the common inner rate of {test.learning_rate:g} costs accuracy on trained tasks: "
+            f"{', '.join(harmed)}. After it, arms differ by what the rate does; findings use own rates.",
+        )
+
+
+def _list_rates(rates: Float[ndarray, " S"]) -> str:
+    return ", ".join(sorted({f"{rate:g}" for rate in rates if np.isfinite(rate)}))
+
+
 def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, ...]:
     """A sentence for each contrast, on trained and on held-out tasks, as trained and after five steps."""
     findings: list[Finding] = []
     for contrast in contrasts:
         if contrast.steps not in PRIMARY_STEPS or contrast.rule != contrasts[0].rule:
             continue
-        if contrast.support != contrasts[0].support:
+        if contrast.support != contrasts[0].support or contrast.rate != "own":
             continue
         claimed = comparable and contrast.p_value is not None and contrast.p_value <= 0.05
         verdict = _judge(contrast) if comparable else "arms are not comparable, because at least one has not learned"
-        adapted = f"after {contrast.steps} steps on {contrast.support} images" if contrast.steps else "as trained"
+        adapted = describe_test(contrast.steps, contrast.support, contrast.rate)
         findings.append(
             Finding(
                 sentence=f"{contrast.first} minus {contrast.second} on {contrast.group} tasks, {adapted}: {verdict}; "
                 f"{contrast.describe()}.",
                 importance=0.7 if claimed else _IMPORTANCE[contrast.first, contrast.second],
-                estimates=(_describe_contrast(contrast).name,),
+                estimates=(describe_contrast(contrast).name,),
                 beyond_control=None if contrast.p_value is None else claimed,
             )
         )

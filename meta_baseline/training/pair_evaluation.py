@@ -27,7 +27,7 @@ from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, meas
 from meta_baseline.training.evaluation_stimuli import generate_task_images
 from meta_baseline.training.learnt_adaptation import adaptation_path, read_adaptation
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised when the same checkpoint and test would give other numbers."""
 
 
@@ -39,13 +39,14 @@ class ArmToTest:
         seed: of the pair; all arms of it see the same images.
         checkpoint: of the network; what it learned beside its weights is read from beside it.
         folder: that its accuracy is written to.
-        tasks: by name.
+        tasks, trained_tasks: by name; all, and those it was trained on.
     """
 
     seed: int
     checkpoint: Path
     folder: Path
     tasks: tuple[str, ...]
+    trained_tasks: tuple[str, ...]
     image_size: int
     test: ArmsTest
     precision: Precision
@@ -56,7 +57,15 @@ class ArmToTest:
         """What the accuracy depends on."""
         beside = adaptation_path(self.checkpoint)
         learnt = hash_file(beside) if beside.exists() else ""
-        settings = (self.seed, self.tasks, self.image_size, asdict(self.test), self.precision, _FORMAT)
+        settings = (
+            self.seed,
+            self.tasks,
+            self.trained_tasks,
+            self.image_size,
+            asdict(self.test),
+            self.precision,
+            _FORMAT,
+        )
         return hash_values(hash_file(self.checkpoint), learnt, *settings)
 
 
@@ -97,6 +106,8 @@ def _measure(arm: ArmToTest) -> None:
     learnt = read_adaptation(arm.checkpoint)
     network = load_network(arm.checkpoint).to(arm.device)
     subject = Arm(network=network, learnt=learnt.to(arm.device) if learnt else None)
-    accuracy = measure_arm(subject, images, seed=arm.seed, test=arm.test, precision=arm.precision)
+    accuracy = measure_arm(
+        subject, images, trained_tasks=arm.trained_tasks, seed=arm.seed, test=arm.test, precision=arm.precision
+    )
     with committing(arm.folder, arm.key) as temporary:
         save_result(accuracy, temporary)

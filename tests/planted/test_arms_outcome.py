@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,16 @@ import torch
 from small_training import RECIPE, TASKS, make_task_images
 from torch import Tensor
 
+from meta_baseline.figures.arms import draw_arm_accuracy
 from meta_baseline.models import ConvNet, Preprocessing, architecture_of, build_network
 from meta_baseline.results import load_result, save_result
 from meta_baseline.tables.arms import summarise_arms, tabulate_arms
 from meta_baseline.training.answers import AdaptationTest, answer_queries
-from meta_baseline.training.arm_accuracy import Arm, ArmsTest, measure_arm
+from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, find_own_rate, measure_arm
 from meta_baseline.training.arms_outcome import ArmsOutcome, contrast_arms
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
 
-TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60)
+TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60, rate_factors=(1.0, 3.0), num_tuning_queries=8)
 
 
 class Oracle(ConvNet):
@@ -39,10 +41,23 @@ def oracle(share: float) -> Arm:
     return Arm(network=network)
 
 
+class Fragile(Oracle):
+    """An oracle whose bias scales its answers: a large step overshoots and turns all of them round."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * (1 - self.classifier.bias**2)
+
+
 def measure(arms: dict[int, dict[str, Arm]]) -> ArmsOutcome:
     accuracies = {
         seed: {
-            name: measure_arm(arm, make_task_images(TEST.images_per_task, seed=seed + 1), seed=seed, test=TEST)
+            name: measure_arm(
+                arm,
+                make_task_images(TEST.images_per_task, seed=seed + 1),
+                trained_tasks=TASKS,
+                seed=seed,
+                test=TEST,
+            )
             for name, arm in named.items()
         }
         for seed, named in arms.items()
@@ -99,11 +114,49 @@ def test_an_arm_that_has_not_learned_forbids_the_comparison() -> None:
     assert not any(finding.beyond_control for finding in outcome.findings)
 
 
+def test_an_arm_that_the_common_rate_harms_is_named_and_judged_at_its_own() -> None:
+    def arm(own_rate: float, at_common: float, at_own: float) -> ArmAccuracy:
+        accuracy = np.full((2, 2, 2, 2, 1), 0.9)
+        accuracy[:, :, 1, 0], accuracy[:, :, 1, 1] = at_common, at_own
+        return ArmAccuracy(
+            tasks=TASKS,
+            own_rate=own_rate,
+            rules=("logit",),
+            accuracy=accuracy,
+            same_share=np.full(accuracy.shape, 0.5),
+            majority_rate=np.full(2, 0.5),
+            num_queries=np.full(2, 100),
+        )
+
+    test = replace(TEST, steps=(0, 5))
+    arms = {"meta": arm(0.05, 0.92, 0.92), "matched": arm(0.005, 0.7, 0.91)}
+    outcome = contrast_arms(dict.fromkeys(range(2), arms), trained_tasks=TASKS[:1], test=test)
+    (check,) = [check for check in outcome.checks if check.code == "training.common_rate"]
+    assert check.verdict == "warn" and "matched 20.0 points (own rates 0.005)" in check.sentence
+    assert "meta 2" not in check.sentence
+    by_rate = {c.rate: c.mean for c in outcome.contrasts if c.steps == 5 and c.group == "trained" and c.support == 4}
+    assert by_rate == {"own": pytest.approx(0.01), "common": pytest.approx(0.22)}
+    assert any("own inner rates" in finding.sentence for finding in outcome.findings)
+    assert not any("common inner rate" in finding.sentence for finding in outcome.findings)
+    drawn = [line for line in draw_arm_accuracy(outcome).axes[0].lines if line.get_markerfacecolor() == "none"]
+    hollow = {round(float(y), 3) for line in drawn for y in np.asarray(line.get_ydata())}
+    assert hollow == {0.7}  # the common rate of the one arm whose own rate is another
+
+
+def test_the_own_rate_is_the_one_at_which_adaptation_does_no_harm() -> None:
+    network = Fragile(RECIPE.build_architecture())
+    with torch.no_grad():
+        network.classifier.bias.fill_(0.1)
+    test = replace(TEST, learning_rate=1.0, rate_factors=(1e-6, 1e3), num_tuning_queries=60, supports=(12,))
+    images = make_task_images(test.images_per_task)[:1]
+    assert find_own_rate(Arm(network=network), images, seed=0, test=test) == 1e-6
+
+
 def test_tables_hold_every_arm_and_an_outcome_survives_the_disk(tmp_path: Path) -> None:
     outcome = measure({0: {"meta": oracle(1.0), "baseline": oracle(0.8)}})
     tables = tabulate_arms(outcome)
-    assert len(tables["accuracy"]) == 2 * 3 * 3  # arms, tasks, and as trained or one step on either support
-    assert list(summarise_arms(outcome)["as trained"].round(2)) == [1.0, 0.8, 1.0, 0.8]
+    assert len(tables["accuracy"]) == 2 * 3 * 5  # arms, tasks; as trained, or a step on either support at either rate
+    assert list(summarise_arms(outcome)["as trained"].round(2)) == [1.0, 1.0, 0.8, 0.8] * 2
     save_result(outcome, tmp_path)
     assert np.array_equal(load_result(tmp_path).accuracy, outcome.accuracy)
 
@@ -115,7 +168,7 @@ def test_networks_of_two_logits_are_read_by_both_rules() -> None:
         network.classifier.bias.copy_(torch.tensor([-2.0, -1.0]))  # argmax: same; logit 1 > 0: different
     outcome = measure({0: {"meta": Arm(network=network), "baseline": Arm(network=network)}})
     assert outcome.rules == ("argmax", "logit")
-    assert outcome.same_share[0, 0, 0, 0, 0].tolist() == [1.0, 0.0]
+    assert outcome.same_share[0, 0, 0, 0, 0, 0].tolist() == [1.0, 0.0]
 
 
 def test_learned_rates_are_used_in_the_test_as_in_training() -> None:
