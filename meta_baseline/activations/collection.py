@@ -1,24 +1,25 @@
 """The passes of networks over images, all in eval mode; a network's own mode is restored afterwards.
 
-collect_activations    a dict of tensors for scripts, as the original tool had it
 collect_store          labels, logits, margins and every layer of one network, reduced
 collect_stores         both networks of a study, their untrained controls and the pixels
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any, Literal, TypeGuard
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meta_baseline.activations.archive import hash_pass, read_store, write_store
+from meta_baseline.activations.flattened import MAX_MEMORY, MemoryBudget
 from meta_baseline.activations.fusing import fusing
 from meta_baseline.activations.positions import find_ink
 from meta_baseline.activations.recording import (
@@ -28,9 +29,8 @@ from meta_baseline.activations.recording import (
     evaluating,
     find_module,
     images_of,
-    recording,
 )
-from meta_baseline.activations.store import GRID, ActivationStore, Stores
+from meta_baseline.activations.store import ActivationStore, Stores
 from meta_baseline.activations.streams import LayerStream
 from meta_baseline.activations.untrained import (
     Untrained,
@@ -39,61 +39,17 @@ from meta_baseline.activations.untrained import (
     iterate_untrained,
     read_calibration_images,
 )
-from meta_baseline.datasets import Stimuli, build_loader
+from meta_baseline.commits import committing, is_committed
+from meta_baseline.datasets import Stimuli, build_loader, hash_stimuli
 from meta_baseline.errors import UsageError
 from meta_baseline.layers import Layer, list_layers, pair_layers
 from meta_baseline.models import DecisionRule, decision_margin
 
+GRAM_IMAGES = 500
+"""Images over which Gram matrices of whole maps are made for the analyses."""
+
 PIXEL_GRID = 16
 """Side of the grey, area-averaged images that stand for the input itself."""
-
-
-def collect_activations(
-    model: nn.Module,
-    data_loader: Iterable[Batch],
-    layer_names: Sequence[str],
-    device: str | torch.device = "cpu",
-    *,
-    reduce: Literal["none", "pooled", "grid"] = "none",
-    max_bytes: int = 2 * 1024**3,
-) -> dict[str, Shaped[Tensor, "N ..."]]:
-    """Outputs of the named modules for every image, in the loader's order, on the CPU.
-
-    The network is moved to ``device``. Images in uint8 go through the network's own preprocessing, floats as they are.
-    For large studies use ``collect_store``, which keeps reductions instead of whole maps.
-
-    Args:
-        model: any network.
-        data_loader: gives ``images``, ``(images, labels)`` or ``(images, labels, index)``.
-        layer_names: names as in ``model.named_modules()``, e.g. "conv1" or "relu1".
-        device: where the network runs.
-        reduce: "none" keeps maps [N, C, H, W]; "pooled" their means [N, C]; "grid" averages on a 4 x 4 grid
-            [N, C * 16], channel-major.
-        max_bytes: largest size of all returned tensors together.
-
-    Raises:
-        UnknownLayerError: when the network has no module of that name.
-        UsageError: when the tensors would be larger than ``max_bytes``.
-    """
-    if reduce not in ("none", "pooled", "grid"):
-        raise UsageError(f"No reduction {reduce!r}. Choose 'none', 'pooled' or 'grid'.")
-    names = [layer_names] if isinstance(layer_names, str) else list(layer_names)
-    batches, num_images = _count_images(data_loader)
-    collected: dict[str, Tensor] = {}
-    row = 0
-    model.to(device)
-    with evaluating(model), recording(model, names) as outputs:
-        for batch in batches:
-            images = images_of(batch)
-            model(as_input(model, images, device))
-            if row == 0:
-                collected = _allocate(_reduce_all(outputs, names, reduce), num_images, max_bytes)
-            end = row + len(images)
-            for name, output in _reduce_all(outputs, names, reduce).items():
-                collected[name][row:end] = output.cpu()
-            outputs.clear()
-            row = end
-    return {name: values[:row] for name, values in collected.items()}
 
 
 def collect_store(
@@ -106,6 +62,9 @@ def collect_store(
     device: str | torch.device = "cpu",
     rng: np.random.Generator,
     positions_per_image: int = 24,
+    gram_images: int = 0,
+    max_memory: int = MAX_MEMORY,
+    folder: Path | None = None,
     notes: Sequence[str] = (),
 ) -> ActivationStore:
     """Everything that the analyses need of one network, from one pass over ``stimuli`` in their order.
@@ -122,14 +81,20 @@ def collect_store(
         device: where the network runs.
         rng: chooses positions.
         positions_per_image: at most so many channel vectors per image and convolutional layer; 0 keeps none.
+        gram_images: over so many images, spread evenly, Gram matrices of whole maps are made; 0 makes none.
+        max_memory: bytes of whole maps that are kept for it; what does not fit goes to a temporary file.
+        folder: an empty folder for the arrays, which then cost no memory; see ``archive.read_store``.
         notes: sentences to put in front of those about this pass.
 
     Raises:
+        EnvironmentProblem: when ``folder`` cannot be written.
         UsageError: when the loader does not give the images of ``stimuli`` in their order.
         InputError: when an activation is not finite.
     """
     num_images = len(stimuli.labels)
     entropy = int(rng.integers(2**63))
+    gram_rows = spread_evenly(num_images, gram_images)
+    budget = MemoryBudget(max_memory)
     streams = [
         LayerStream(
             role=layer.role,
@@ -137,6 +102,9 @@ def collect_store(
             num_images=num_images,
             positions_per_image=positions_per_image,
             rng=np.random.default_rng([entropy, *layer.role.encode()]),
+            gram_rows=gram_rows,
+            budget=budget,
+            folder=folder,
         )
         for layer in layers
     ]
@@ -154,7 +122,7 @@ def collect_store(
         raise UsageError(f"The loader gave {row} of {num_images} images. Build it from the same stimuli.")
     all_logits = torch.cat(logits)
     rule: DecisionRule = getattr(model, "decision_rule", "argmax" if all_logits.shape[1] == 2 else "logit")
-    return ActivationStore(
+    store = ActivationStore(
         network=network,
         labels=np.asarray(stimuli.labels, dtype=np.int64),
         groups=np.asarray(stimuli.groups, dtype=np.int64),
@@ -162,8 +130,12 @@ def collect_store(
         logits=all_logits.numpy().astype(np.float32),
         margin=decision_margin(all_logits, rule).numpy().astype(np.float32),
         layers={stream.role: stream.finish() for stream in streams},
+        gram_rows=gram_rows,
         notes=(*notes, *_describe_pass(model, rule)),
     )
+    if folder is not None:
+        write_store(store, folder)
+    return store
 
 
 def collect_stores(
@@ -179,6 +151,9 @@ def collect_stores(
     device: str | torch.device = "cpu",
     rng: np.random.Generator,
     positions_per_image: int = 24,
+    gram_images: int = GRAM_IMAGES,
+    max_memory: int = MAX_MEMORY,
+    store_dir: Path | None = None,
     progress: Callable[..., Iterable[Any]] = lambda iterable, **_: iterable,
 ) -> Stores:
     """Both networks and ``num_untrained`` untrained ones per architecture over the same images.
@@ -187,6 +162,9 @@ def collect_stores(
     same positions wherever their maps have the same size. Positions are half of a store's memory, so of the untrained
     networks only step 0, or the first where it is unknown, keeps them.
 
+    With ``store_dir`` the arrays live in files there, mapped into memory, and a pass that is already there (the same
+    weights, images, options and code) is not made again.
+
     Raises:
         InputError: when no layer of one network corresponds to one of the other.
     """
@@ -194,18 +172,35 @@ def collect_stores(
     loader = build_loader(stimuli, batch_size=batch_size, num_workers=num_workers)
     place_seed = int(rng.integers(2**63))
 
+    stimuli_hash = hash_stimuli(stimuli) if store_dir is not None else ""
+
     def collect(model: nn.Module, network: str, notes: Sequence[str] = (), *, places: bool = True) -> ActivationStore:
-        return collect_store(
-            model,
-            progress(loader, desc=f"activations of {network}"),
-            list_layers(model),
-            network=network,
-            stimuli=stimuli,
-            device=device,
-            rng=np.random.default_rng(place_seed),
-            positions_per_image=positions_per_image if places else 0,
-            notes=notes,
-        )
+        layers, num_positions = list_layers(model), positions_per_image if places else 0
+
+        def run(folder: Path | None) -> ActivationStore:
+            return collect_store(
+                model,
+                progress(loader, desc=f"activations of {network}"),
+                layers,
+                network=network,
+                stimuli=stimuli,
+                device=device,
+                rng=np.random.default_rng(place_seed),
+                positions_per_image=num_positions,
+                gram_images=gram_images,
+                max_memory=max_memory,
+                folder=folder,
+                notes=notes,
+            )
+
+        if store_dir is None:
+            return run(None)
+        options = (network, repr(layers), place_seed, num_positions, gram_images, batch_size, str(device), notes)
+        key, target = hash_pass(model, stimuli_hash, *options), store_dir / network.replace(" ", "_")
+        if not is_committed(target, key):
+            with committing(target, key) as folder:
+                run(folder)
+        return read_store(target, stimuli)
 
     calibration = read_calibration_images(stimuli)
 
@@ -243,6 +238,13 @@ def collect_stores(
         pairing=pairing,
         image_paths=stimuli.image_names,
     )
+
+
+def spread_evenly(num_images: int, most: int) -> Int[np.ndarray, " n"]:
+    """At most ``most`` of the images, from the first to the last in even steps."""
+    if most <= 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.linspace(0, num_images - 1, min(most, num_images)).round().astype(np.int64))
 
 
 def _collect_pixels(loader: Iterable[Batch], num_images: int) -> Float32[np.ndarray, "N D"]:
@@ -298,41 +300,6 @@ def _check_order(batch: Batch, row: int, num_images: int) -> None:
             f"The loader does not give the {num_images} images of the stimuli once and in their order. "
             "Build it with datasets.build_loader from the same stimuli, without shuffling."
         )
-
-
-def _count_images(loader: Iterable[Batch]) -> tuple[Iterable[Batch], int]:
-    """The batches, and an upper bound of the images in them."""
-    source = getattr(loader, "sampler", None) or getattr(loader, "dataset", None)
-    if source is not None and hasattr(source, "__len__"):
-        return loader, len(source)
-    batches = list(loader)
-    return batches, sum(len(images_of(batch)) for batch in batches)
-
-
-def _reduce_all(outputs: dict[str, Tensor], names: Sequence[str], reduce: str) -> dict[str, Tensor]:
-    if idle := [name for name in names if name not in outputs]:
-        raise UsageError(f"Module {idle[0]!r} did not run. Leave the layer out, or use the module in forward().")
-    return {name: _reduce(outputs[name], reduce) for name in names}
-
-
-def _reduce(output: Tensor, reduce: str) -> Tensor:
-    if reduce == "none" or output.ndim != 4:
-        return output
-    if reduce == "pooled":
-        return output.mean(dim=(2, 3))
-    cells = (min(GRID, output.shape[2]), min(GRID, output.shape[3]))
-    return functional.adaptive_avg_pool2d(output, cells).flatten(1)
-
-
-def _allocate(first: dict[str, Tensor], num_images: int, max_bytes: int) -> dict[str, Tensor]:
-    needed = sum(num_images * math.prod(output.shape[1:]) * output.element_size() for output in first.values())
-    if needed > max_bytes:
-        raise UsageError(
-            f"Activations of {len(first)} layers over {num_images} images need {needed / 1e9:.1f} GB, more than "
-            f"max_bytes = {max_bytes / 1e9:.1f} GB. Use reduce='pooled' or 'grid', or fewer layers or images."
-        )
-    with torch.inference_mode(False):  # tensors made in inference mode can never be trained on
-        return {name: torch.empty((num_images, *out.shape[1:]), dtype=out.dtype) for name, out in first.items()}
 
 
 def _describe_pass(model: nn.Module, rule: str) -> tuple[str, ...]:

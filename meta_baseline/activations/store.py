@@ -30,6 +30,14 @@ def _nothing() -> Float32[ndarray, "0 0"]:
     return np.zeros((0, 0), dtype=np.float32)
 
 
+def _no_gram() -> Float[ndarray, "n n"]:
+    return np.zeros((0, 0))
+
+
+def _no_rows() -> Int[ndarray, " n"]:
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerActivations:
     """One layer of one network over N images, at the point that the next layer reads (``Layer.pooled``).
@@ -53,6 +61,8 @@ class LayerActivations:
         channel_max: largest value; a channel is dead on these images when it is all zeros.
         sample: values of K <= 256 units (channel, row, column), drawn evenly at random once per layer and at the same
             places wherever maps have the same shape; empty where none was kept.
+        gram: inner products of the flattened maps of the store's ``gram_rows``, centred over them, in float64; empty
+            where none was made.
         mean_map: mean over the channels, area-averaged to h, w <= 16; empty for a fully connected layer.
     """
 
@@ -71,6 +81,7 @@ class LayerActivations:
     channel_zero_fraction: Float[ndarray, " C"]
     channel_max: Float[ndarray, " C"]
     sample: Float32[ndarray, "N K"] = field(default_factory=_nothing)
+    gram: Float[ndarray, "n n"] = field(default_factory=_no_gram)
     mean_map: Float32[ndarray, "N h w"] = field(default_factory=_nothing)
 
     @property
@@ -91,6 +102,7 @@ class ActivationStore:
         logits: the network's outputs.
         margin: signed decision margin by the network's own rule; the decision is 1 where it is positive.
         layers: by role, in the order in which the network applies them.
+        gram_rows: the images that the layers' ``gram`` are of; empty where none were made.
         notes: how the pass was made (batch-norm mode, input scaling, recalibration), each a sentence.
     """
 
@@ -101,6 +113,7 @@ class ActivationStore:
     logits: Float32[ndarray, "N K"]
     margin: Float32[ndarray, " N"]
     layers: dict[str, LayerActivations]
+    gram_rows: Int[ndarray, " n"] = field(default_factory=_no_rows)
     notes: tuple[str, ...] = ()
 
     @property

@@ -7,15 +7,19 @@ positions, and adds the per-channel statistics up in float64; the maps themselve
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
+from numpy.typing import DTypeLike
 from torch import Tensor
 from torch.nn import functional
 
+from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget
 from meta_baseline.activations.positions import find_foreground, sample_positions
+from meta_baseline.activations.rows import Rows
 from meta_baseline.activations.store import GRID, SAMPLE, SIDE, LayerActivations
 from meta_baseline.errors import InputError, UsageError
 
@@ -23,10 +27,29 @@ _CACHED_VALUES = 2**16
 
 
 class LayerStream:
-    """Reduces the outputs of one module over N images to a ``LayerActivations``; see there for what is kept."""
+    """Reduces the outputs of one module over N images to a ``LayerActivations``; see there for what is kept.
+
+    Args:
+        role, name: of the layer.
+        num_images: N.
+        positions_per_image: see ``positions.sample_positions``; 0 keeps none.
+        rng: draws positions and units.
+        gram_rows: images, in order, over which the Gram matrix of whole maps is made; None makes none.
+        budget: memory for their maps.
+        folder: where arrays of N rows are written instead of being kept; None keeps them in memory.
+    """
 
     def __init__(
-        self, *, role: str, name: str, num_images: int, positions_per_image: int, rng: np.random.Generator
+        self,
+        *,
+        role: str,
+        name: str,
+        num_images: int,
+        positions_per_image: int,
+        rng: np.random.Generator,
+        gram_rows: Int[ndarray, " n"] | None = None,
+        budget: MemoryBudget | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.role = role
         self.name = name
@@ -34,9 +57,11 @@ class LayerStream:
         self._positions_per_image = positions_per_image
         self._rng = rng
         self._num_rows = 0
-        self._num_positions = 0
         self._statistics = _ChannelStatistics()
         self._map_shape: tuple[int, ...] = ()
+        self._gram_rows = np.arange(0) if gram_rows is None else gram_rows
+        self._budget = budget or MemoryBudget(MAX_MEMORY)
+        self._folder = folder
 
     def update(self, output: Tensor, ink: Callable[[], Float[Tensor, "n 1 h w"]], last_row: int) -> None:
         """Take in the module's output for the images up to ``last_row``; ``ink`` is asked for only if there is a map.
@@ -57,6 +82,11 @@ class LayerStream:
             )
         if not self._map_shape:
             self._allocate(tuple(output.shape[1:]))
+        if tuple(output.shape[1:]) != self._map_shape:
+            raise InputError(
+                f"Layer {self.role} ({self.name}) gives values of shape {tuple(output.shape[1:])} for image "
+                f"{first_row + 1} and of {self._map_shape} before. Give images of one size."
+            )
         self._num_rows = end
         pooled = output if output.ndim == 2 else output.mean(dim=(2, 3))
         if not bool(torch.isfinite(pooled).all()):
@@ -64,14 +94,15 @@ class LayerStream:
                 f"Layer {self.role} ({self.name}) gives values that are not finite. "
                 "The checkpoint is damaged or its input scaling is wrong; check both."
             )
-        self._pooled[first_row:end] = _to_numpy(pooled)
-        self._values[first_row:end] = _to_numpy(output[(slice(None), *self._places)])
+        self._pooled.append(_to_numpy(pooled))
+        self._values.append(_to_numpy(output[(slice(None), *self._places)]))
+        self._keep_whole(output, first_row)
         if output.ndim == 2:
             self._statistics.update(output)
             return
         self._statistics.update(output.permute(0, 2, 3, 1).reshape(-1, output.shape[1]))
-        self._grid[first_row:end] = _to_numpy(functional.adaptive_avg_pool2d(output, self._grid_shape).flatten(1))
-        self._mean_map[first_row:end] = _to_numpy(functional.adaptive_avg_pool2d(output.mean(dim=1), self._sides))
+        self._grid.append(_to_numpy(functional.adaptive_avg_pool2d(output, self._grid_shape).flatten(1)))
+        self._mean_map.append(_to_numpy(functional.adaptive_avg_pool2d(output.mean(dim=1), self._sides)))
         if self._positions_per_image:
             self._sample(output, ink(), first_row)
 
@@ -89,55 +120,70 @@ class LayerStream:
         is_map = len(self._map_shape) == 3
         rows = np.arange(self._num_images)
         nowhere = np.full(self._num_images, -1)
-        count = self._num_positions
+        pooled = self._pooled.finish()
         return LayerActivations(
             role=self.role,
             name=self.name,
             map_shape=self._map_shape,
-            pooled=self._pooled,
-            grid=self._grid if is_map else self._pooled,
-            positions=self._positions[:count] if is_map else self._pooled,
-            position_image=self._image[:count] if is_map else rows,
-            position_row=self._row[:count] if is_map else nowhere,
-            position_column=self._column[:count] if is_map else nowhere,
-            position_foreground=self._foreground[:count] if is_map else np.ones(self._num_images, dtype=bool),
+            pooled=pooled,
+            grid=self._grid.finish() if is_map else pooled,
+            positions=self._positions.finish() if is_map else pooled,
+            position_image=self._image.finish() if is_map else rows,
+            position_row=self._row.finish() if is_map else nowhere,
+            position_column=self._column.finish() if is_map else nowhere,
+            position_foreground=self._foreground.finish() if is_map else np.ones(self._num_images, dtype=bool),
             channel_mean=self._statistics.mean,
             channel_sd=self._statistics.sd,
             channel_zero_fraction=self._statistics.zero_fraction,
             channel_max=self._statistics.maximum,
-            sample=self._values,
-            mean_map=self._mean_map if is_map else np.zeros((self._num_images, 0, 0), dtype=np.float32),
+            sample=self._values.finish(),
+            gram=self._whole.finish() if len(self._gram_rows) else np.zeros((0, 0)),
+            mean_map=self._mean_map.finish() if is_map else np.zeros((self._num_images, 0, 0), dtype=np.float32),
         )
 
     def _allocate(self, map_shape: tuple[int, ...]) -> None:
         self._map_shape = map_shape
         channels = map_shape[0]
-        self._pooled = np.empty((self._num_images, channels), dtype=np.float32)
+        self._pooled = self._rows("pooled", self._num_images, (channels,))
         # A spawned generator leaves the draws of positions as they are.
         num_units = int(np.prod(map_shape))
         places = self._rng.spawn(1)[0].choice(num_units, size=min(SAMPLE, num_units), replace=False)
         self._places = tuple(torch.from_numpy(axis) for axis in np.unravel_index(np.sort(places), map_shape))
-        self._values = np.empty((self._num_images, len(places)), dtype=np.float32)
+        self._values = self._rows("sample", self._num_images, (len(places),))
+        if len(self._gram_rows):
+            self._whole = FlattenedMaps(len(self._gram_rows), num_units, self._budget, self._folder)
         if len(map_shape) == 3:
             self._grid_shape = (min(GRID, map_shape[1]), min(GRID, map_shape[2]))
             most = self._num_images * min(self._positions_per_image, map_shape[1] * map_shape[2])
-            self._grid = np.empty((self._num_images, channels * self._grid_shape[0] * self._grid_shape[1]), np.float32)
+            self._grid = self._rows("grid", self._num_images, (channels * self._grid_shape[0] * self._grid_shape[1],))
             self._sides = (min(SIDE, map_shape[1]), min(SIDE, map_shape[2]))
-            self._mean_map = np.empty((self._num_images, *self._sides), dtype=np.float32)
-            # Pages that no position is written to are never resident, so asking for the most possible costs nothing.
-            self._positions = np.empty((most, channels), dtype=np.float32)
-            self._image, self._row, self._column = (np.empty(most, dtype=np.int64) for _ in range(3))
-            self._foreground = np.empty(most, dtype=bool)
+            self._mean_map = self._rows("mean_map", self._num_images, self._sides)
+            self._positions = self._rows("positions", most, (channels,))
+            self._image, self._row, self._column = (
+                self._rows(f"position_{axis}", most, (), np.int64) for axis in ("image", "row", "column")
+            )
+            self._foreground = self._rows("position_foreground", most, (), np.bool_)
+
+    def _rows(self, what: str, most: int, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Rows:
+        path = None if self._folder is None else self._folder / f"{self.role}.{what}.bin"
+        return Rows(most, shape, dtype, path)
+
+    def _keep_whole(self, output: Tensor, first_row: int) -> None:
+        """Keep the flattened maps of those images that a Gram matrix is made of."""
+        low, high = np.searchsorted(self._gram_rows, [first_row, first_row + len(output)])
+        if high > low:
+            taken = torch.from_numpy(self._gram_rows[low:high] - first_row).to(output.device)
+            self._whole.append(_to_numpy(output[taken].flatten(1)))
 
     def _sample(self, maps: Tensor, ink: Float[Tensor, "n 1 h w"], first_row: int) -> None:
         foreground = find_foreground(ink, maps.shape[2], maps.shape[3])
         image, row, column, inked = sample_positions(foreground, self._positions_per_image, self._rng)
-        taken = slice(self._num_positions, self._num_positions + len(image))
-        self._num_positions = taken.stop
         index = [torch.from_numpy(array).to(maps.device) for array in (image, row, column)]
-        self._positions[taken] = _to_numpy(maps.permute(0, 2, 3, 1)[index[0], index[1], index[2]])
-        self._image[taken] = image + first_row
-        self._row[taken], self._column[taken], self._foreground[taken] = row, column, inked
+        self._positions.append(_to_numpy(maps.permute(0, 2, 3, 1)[index[0], index[1], index[2]]))
+        self._image.append(image + first_row)
+        self._row.append(row)
+        self._column.append(column)
+        self._foreground.append(inked)
 
 
 class _ChannelStatistics:
