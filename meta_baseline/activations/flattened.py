@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
 
-from meta_baseline.activations.rows import cannot_write
+from meta_baseline.activations.rows import cannot_write, write_all
 
 MAX_MEMORY = 2 * 1024**3
 """Bytes of maps that are kept in memory at most."""
@@ -74,10 +74,8 @@ class FlattenedMaps:
             self._kept[first : self._count] = maps
             return
         assert self._file is not None
-        data = memoryview(np.ascontiguousarray(maps, dtype=np.float32).data).cast("B")
         try:
-            while len(data):
-                data = data[self._file.write(data) :]
+            write_all(self._file, np.ascontiguousarray(maps, dtype=np.float32))
         except OSError as error:
             raise cannot_write(Path(tempfile.gettempdir()), error) from error
 

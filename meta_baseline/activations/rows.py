@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,11 +27,11 @@ class Rows:
     def __init__(self, most: int, shape: tuple[int, ...], dtype: DTypeLike, path: Path | None = None) -> None:
         self._shape, self._dtype, self._path = shape, np.dtype(dtype), path
         self._count = 0
-        self._file: BinaryIO | None = None
+        self._file: RawIOBase | None = None
         # Pages that no row is written to are never resident, so asking for the most possible costs nothing.
         self._kept = np.empty((most if path is None else 0, *shape), dtype=dtype)
         if path is not None:
-            self._file = path.open("wb")
+            self._file = path.open("wb", buffering=0)
 
     def append(self, rows: ndarray) -> None:
         """Add rows [m, ...].
@@ -43,7 +44,7 @@ class Rows:
             self._kept[first : self._count] = rows
             return
         try:
-            self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
+            write_all(self._file, np.ascontiguousarray(rows, dtype=self._dtype))
         except OSError as error:
             raise cannot_write(self._path, error) from error
 
@@ -51,11 +52,15 @@ class Rows:
         """All rows; those of a file are read when they are looked at, and changes of them stay in memory."""
         if self._file is None or self._path is None:
             return self._kept[: self._count]
-        try:
-            self._file.close()
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+        self._file.close()
         return map_array(self._path, self._dtype, (self._count, *self._shape))
+
+
+def write_all(file: RawIOBase | BinaryIO, array: ndarray) -> None:
+    """Write the bytes of a contiguous array to an unbuffered file, which may take them in parts."""
+    data = memoryview(array.data).cast("B") if array.size else memoryview(b"")
+    while len(data):
+        data = data[file.write(data) or 0 :]
 
 
 def map_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> ndarray:
