@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meta_baseline.errors import UsageError
+from meta_baseline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from meta_baseline.training.recipes import Recipe
@@ -34,6 +34,7 @@ _FIELDS = {
     "seed": "seed",
     "tasks": "tasks",
     "held_out": "held_out",
+    "data_dir": "data_dir",
     "num_images": "num_images",
     "dropout": "dropout",
     "optimiser": "optimiser",
@@ -79,6 +80,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, with_seed: bool = Tru
     data.add_argument("--tasks", type=_names, metavar="A,B,...", help="trained on (default: the demo's eight)")
     data.add_argument("--held-out", type=_names, metavar="A,B,...",
                       help="never trained on, only watched (default: filled,arrows)")  # fmt: skip
+    data.add_argument("--data-dir", metavar="D",
+                      help="folder of images to train on, with train, val and test splits of every task "
+                           "(default: fresh images from the generator)")  # fmt: skip
     budget = data.add_mutually_exclusive_group()
     budget.add_argument("--num-images", type=_count, metavar="N", help="budget, each used once (default: the recipe's)")
     budget.add_argument("--num-steps", type=_count, metavar="N", help="budget in steps of the optimiser instead")
@@ -129,9 +133,11 @@ def parse_recipe(options: argparse.Namespace, base: Recipe, device: str, *, begu
 
     Raises:
         UsageError: for what cannot be trained.
+        InputError: there is no such folder of images.
     """
     from meta_baseline.models import architecture_of
     from meta_baseline.stimuli import check_options, get_task
+    from meta_baseline.stimuli.canvas import CANVAS_SIZE
     from meta_baseline.training.precision import resolve_precision
 
     changes = _given(options, _FIELDS)
@@ -151,11 +157,12 @@ def parse_recipe(options: argparse.Namespace, base: Recipe, device: str, *, begu
     )
     if options.num_steps is not None:
         recipe = replace(recipe, num_images=recipe.images_of_steps(options.num_steps))
-    for task in (*recipe.tasks, *recipe.held_out):
+    for task in (*recipe.tasks, *recipe.held_out) if recipe.data_dir is None else ():
         get_task(task)
-    check_options(
-        num_images=recipe.pool_size, image_size=recipe.image_size, seed=recipe.seed, identities=None, workers=1
-    )
+    if recipe.data_dir is not None and not Path(recipe.data_dir).exists():
+        raise InputError(f"There is no folder {recipe.data_dir}. Name the one that holds the images with --data-dir.")
+    drawn_size = recipe.image_size if recipe.data_dir is None else CANVAS_SIZE  # a folder has its own bound
+    check_options(num_images=recipe.pool_size, image_size=drawn_size, seed=recipe.seed, identities=None, workers=1)
     if options.workers < 1:
         raise UsageError("Cannot draw images with less than one process. Use --workers of 1 or more.")
     recipe.build_architecture()

@@ -92,7 +92,8 @@ def run(options: argparse.Namespace) -> int:
         _claim(folder, recipe, overwrite=options.overwrite)
         _train(folder, recipe, options, device)
         outcome = _evaluate(folder, recipe, options, test, device)
-        _write_stimuli(folder, recipe)
+        if recipe.data_dir is None:
+            _write_stimuli(folder, recipe)
         _draw_curves(folder, recipe, options.seeds)
     _tell(folder, recipe, options.seeds, outcome)
     return 0
@@ -207,6 +208,7 @@ def _evaluate(folder: Path, recipe: Recipe, options: argparse.Namespace, test: A
             image_size=recipe.image_size,
             test=test,
             precision=recipe.precision,
+            data_dir=recipe.data_dir,
             device=device,
         )
         for seed, of_seed in ((seed, folder / f"seed-{seed}") for seed in options.seeds)
@@ -281,7 +283,8 @@ def _tell(folder: Path, recipe: Recipe, seeds: tuple[int, ...], outcome: ArmsOut
     for finding in outcome.findings:
         say(f"- {finding.sentence}")
     say(f"\nEvery task, with intervals: {folder / 'evaluation' / 'accuracy.csv'}")
-    say(f"Look inside: meta-baseline analyze --pair-dir {folder} --run-all")
+    images = "" if recipe.data_dir is None else f"--data-dir {recipe.data_dir} --task {analysed_task(recipe)} "
+    say(f"Look inside: meta-baseline analyze --pair-dir {folder} {images}--run-all")
 
 
 def _describe_guards(folder: Path, recipe: Recipe, seeds: tuple[int, ...]) -> Iterator[str]:

@@ -9,9 +9,10 @@ draw from one slice and a mixed batch a draw from the whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,25 +99,51 @@ def generate_pool(
         for name, count in zip(names, counts)
         for start in range(0, count, CHUNK_SIZE)
     ]
-    folder = Path(path)
+    chunks = progress(
+        run_in_order(_generate_chunk, jobs, workers=workers, tasks=known), desc="training images", total=len(jobs)
+    )
+    write_pool(Path(path), names, counts, image_size, chunks, {"seed": seed, "split": split})
+    return open_pool(path)
+
+
+def write_pool(
+    folder: Path,
+    tasks: tuple[str, ...],
+    counts: Sequence[int],
+    image_size: int,
+    chunks: Iterable[NDArray[np.uint8]],
+    record: dict[str, Any],
+) -> None:
+    """Write images to a folder that ``open_pool`` opens.
+
+    Args:
+        folder: made if it is not there.
+        tasks: in the order of their images.
+        counts: images of each task; even, and alternating between the classes, 0 first.
+        image_size: px.
+        chunks: uint8 [n, H, W] each, one after the other all images.
+        record: where they come from.
+
+    Raises:
+        EnvironmentProblem: when the folder cannot be written.
+    """
+    num_images = sum(counts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "pool.json").unlink(missing_ok=True)
         with (folder / "images.npy").open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, image_size, image_size)}
             np.lib.format.write_array_header_1_0(stream, header)
-            chunks = run_in_order(_generate_chunk, jobs, workers=workers, tasks=known)
-            for chunk in progress(chunks, desc="training images", total=len(jobs)):
+            for chunk in chunks:
                 stream.write(chunk.data)
         np.save(folder / "labels.npy", np.concatenate([np.arange(count) % 2 for count in counts]).astype(np.uint8))
-        np.save(folder / "task_ids.npy", np.repeat(np.arange(len(names)), counts).astype(np.uint8))
-        record = {"format": _FORMAT, "tasks": names, "num_images": num_images, "image_size": image_size}
-        (folder / "pool.json").write_text(json.dumps(record | {"seed": seed, "split": split}) + "\n", encoding="utf-8")
+        np.save(folder / "task_ids.npy", np.repeat(np.arange(len(tasks)), counts).astype(np.uint8))
+        known = {"format": _FORMAT, "tasks": tasks, "num_images": num_images, "image_size": image_size}
+        (folder / "pool.json").write_text(json.dumps(known | record) + "\n", encoding="utf-8")
     except OSError as error:
         raise EnvironmentProblem(
             f"Cannot write the training images to {folder}: {error.strerror}. Choose another folder or make room."
         ) from error
-    return open_pool(folder)
 
 
 def open_pool(path: str | Path) -> TrainingPool:

@@ -22,6 +22,7 @@ OPTIONS: dict[str, str] = {
     "dropout": "--dropout",
     "tasks": "--tasks",
     "held_out": "--held-out",
+    "data_dir": "--data-dir",
     "num_images": "--num-images",
     "seed": "--seed",
     "batch_size": "--batch-size",

@@ -24,6 +24,7 @@ from meta_baseline.results import load_result, save_result
 from meta_baseline.stimuli.generation import prepare_tasks
 from meta_baseline.stimuli.registry import get_task
 from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, measure_arm
+from meta_baseline.training.disk_images import read_task_images
 from meta_baseline.training.evaluation_stimuli import generate_task_images
 from meta_baseline.training.learnt_adaptation import adaptation_path, read_adaptation
 
@@ -40,6 +41,7 @@ class ArmToTest:
         checkpoint: of the network; what it learned beside its weights is read from beside it.
         folder: that its accuracy is written to.
         tasks, trained_tasks: by name; all, and those it was trained on.
+        data_dir: folder whose test split is asked about; None draws fresh images.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class ArmToTest:
     image_size: int
     test: ArmsTest
     precision: Precision
+    data_dir: str | None = None
     device: str = "cpu"
 
     @property
@@ -83,7 +86,8 @@ def measure_arms(
     """
     missing = [arm for arm in arms if not is_committed(arm.folder, arm.key)]
     if missing:
-        prepare_tasks(map(get_task, missing[0].tasks))
+        if missing[0].data_dir is None:
+            prepare_tasks(map(get_task, missing[0].tasks))
         context = get_context("forkserver")
         with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
             try:
@@ -100,9 +104,15 @@ def measure_arms(
 
 def _measure(arm: ArmToTest) -> None:
     torch.set_num_threads(1)
-    images = generate_task_images(
-        arm.tasks, images_per_task=arm.test.images_per_task, image_size=arm.image_size, seed=arm.seed
-    )
+    wanted: dict[str, Any] = {
+        "images_per_task": arm.test.images_per_task,
+        "image_size": arm.image_size,
+        "seed": arm.seed,
+    }
+    if arm.data_dir is None:
+        images = generate_task_images(arm.tasks, **wanted)
+    else:
+        images = read_task_images(arm.data_dir, arm.tasks, **wanted)
     learnt = read_adaptation(arm.checkpoint)
     network = load_network(arm.checkpoint).to(arm.device)
     subject = Arm(network=network, learnt=learnt.to(arm.device) if learnt else None)

@@ -1,4 +1,4 @@
-"""The images of a run: those to train on and those to watch, made once for a recipe and found again if kept."""
+"""The images of a run: those to train on and those to watch, drawn or read once for a recipe, found again if kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_baseline.stimuli import TrainingPool, generate_pool, open_pool
+from meta_baseline.training.disk_images import write_pool_from_disk
 from meta_baseline.training.recipe import Recipe
 
 VALIDATION_IMAGES = 128
@@ -63,8 +64,16 @@ def _prepare(
         "image_size": recipe.image_size,
         "seed": recipe.seed,
         "split": split,
+        "data_dir": recipe.data_dir,
     }
-    if not _holds(folder, wanted):
+    if _holds(folder, wanted):
+        return open_pool(folder)
+    if recipe.data_dir is not None:
+        size, seed = recipe.image_size, recipe.seed
+        write_pool_from_disk(
+            recipe.data_dir, tasks, num_images, size, folder, split=split, seed=seed, progress=progress
+        )
+    else:
         generate_pool(tasks, num_images, recipe.image_size, recipe.seed, folder, workers, progress, split=split)
     return open_pool(folder)
 

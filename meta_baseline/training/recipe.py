@@ -66,6 +66,7 @@ class Recipe:
         dropout: probability after each fully connected layer; the published .5 keeps these tasks from being learned.
         tasks: trained on, in equal shares.
         held_out: only evaluated on.
+        data_dir: folder that images are read from; None draws fresh ones.
         num_images: budget; rounded up so that all algorithms use the same images, each once (``pool_size``).
         seed: of initial weights, images, order and augmentation.
         batch_size: images per step of the baseline.
@@ -99,6 +100,7 @@ class Recipe:
     dropout: float = 0.0
     tasks: tuple[str, ...] = TRAINED_TASKS
     held_out: tuple[str, ...] = HELD_OUT_TASKS
+    data_dir: str | None = None
     num_images: int = 131_072
     seed: int = 0
     batch_size: int = 32

@@ -78,7 +78,7 @@ def save_network(path: Path, network: ConvNet, learnt: LearntAdaptation, recipe:
         "num_images": images,
         "initial": INITIAL,
         "norm_mode": recipe.norm,
-        "data": f"generated, train split, seed {recipe.seed}, {recipe.pool_size} images",
+        "data": f"{recipe.data_dir or 'generated'}, train split, seed {recipe.seed}, {recipe.pool_size} images",
         "augmentation": recipe.augmentation,
         "precision": recipe.precision,
         "versions": (f"meta_baseline {__version__}", f"torch {torch.__version__}", f"numpy {np.__version__}",
