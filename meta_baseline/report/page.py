@@ -177,7 +177,7 @@ def _further(section: ReportSection) -> tuple[Finding, ...]:
 
 def _view_figure(figure: ReportFigure, number: int) -> _FigureView:
     name = f"f{number}-{slugify(figure.slug)}"
-    svg = clean_svg(figure.svg, name=name, title=figure.title)
+    svg = clean_svg(figure.svg, name=f"f{number}", title=figure.title)
     return _FigureView(
         number=number, id=name, figure=figure, svg=Markup(svg), scrolls=natural_width(svg) > _PHONE_WIDTH
     )

@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
@@ -135,9 +136,25 @@ def _referenced_ids(root: ElementTree.Element) -> list[str]:
 
 
 def _write_children(element: ElementTree.Element, ids: dict[str, str]) -> Iterator[str]:
-    for child in element:
-        if isinstance(child.tag, str) and _local(child.tag) in _ELEMENTS - {"svg"}:
-            yield _write(child, ids)
+    children = [child for child in element if isinstance(child.tag, str) and _local(child.tag) in _ELEMENTS - {"svg"}]
+    for is_use, group in groupby(children, key=lambda child: _local(child.tag) == "use"):
+        if is_use:
+            yield from _write_markers([_attributes(child, ids) for child in group])
+        else:
+            yield from (_write(child, ids) for child in group)
+
+
+def _write_markers(markers: list[dict[str, str]]) -> Iterator[str]:
+    """Markers of a series: what they look like is said once, around them."""
+    shown = [marker for marker in markers if "href" in marker]
+    for look, group in groupby(shown, key=lambda marker: {k: v for k, v in marker.items() if k in _PRESENTATION}):
+        series = [{key: value for key, value in marker.items() if key not in look} for marker in group]
+        inside = "".join(f"<use{_as_text(marker)}/>" for marker in series)
+        yield f"<g{_as_text(look)}>{inside}</g>" if look else inside
+
+
+def _as_text(attributes: dict[str, str]) -> str:
+    return "".join(f' {key}="{escape(value)}"' for key, value in attributes.items())
 
 
 def _write(element: ElementTree.Element, ids: dict[str, str]) -> str:
@@ -145,11 +162,11 @@ def _write(element: ElementTree.Element, ids: dict[str, str]) -> str:
     attributes = _attributes(element, ids)
     words = escape(visible_text(element.text or ""), quote=False) if tag in ("text", "tspan") else ""
     inside = words.strip("\n") + "".join(_write_children(element, ids))
-    if tag in ("use", "image") and "href" not in attributes:
+    if tag == "image" and "href" not in attributes:
         return ""
     if tag in ("g", "defs") and not (inside and attributes):
         return inside if tag == "g" else f"<defs>{inside}</defs>" if inside else ""
-    start = f"<{tag}" + "".join(f' {key}="{escape(value)}"' for key, value in attributes.items())
+    start = f"<{tag}{_as_text(attributes)}"
     return f"{start}>{inside}</{tag}>" if inside else f"{start}/>"
 
 
