@@ -114,7 +114,7 @@ def _measure(stores: Stores, rng: np.random.Generator) -> RepresentationFacts:
         num_images_similarity=len(chosen),
         num_groups=len(np.unique(groups)),
         matched=tuple(matched),
-        tables=tabulate_similarity(geometries, stores),
+        tables=tabulate_similarity(geometries, stores, pixels),
         statistics=tuple(statistics),
         planes=tuple(planes),
         labels=labels[chosen],

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy import ndarray
 
 from meta_baseline.activation_analysis import ActivationResult
+from meta_baseline.figures.similarity import SIMILARITY_FIGURES
 from meta_baseline.figures.style import BASELINE, COLOURS, INK, META, UNTRAINED, FigureSpec, new_figure, styled
 from meta_baseline.representations.facts import RepresentationFacts
 from meta_baseline.representations.planes import PrincipalPlane
@@ -76,35 +77,6 @@ def draw_agreement(result: ActivationResult) -> Figure | None:
         "baseline with the pixels",
     ]
     figure.legend(handles, labels, loc="outside lower left", ncols=2)
-    return figure
-
-
-@styled
-def draw_similarity_tables(result: ActivationResult) -> Figure | None:
-    """Layer-by-layer CKA within and between the networks, one colour scale; darker is more alike."""
-    tables = result.facts.tables
-    largest = max(max(len(table.rows), len(table.columns)) for table in tables)
-    figure = new_figure(7.2, 7.0 if largest > 4 else 5.6)
-    panels = figure.subplots(2, 2, squeeze=False).ravel()
-    image = None
-    for axes, table in zip(panels, tables):
-        image = axes.imshow(table.values, vmin=0, vmax=1, cmap="YlGnBu", origin="lower")
-        axes.set_title(table.title[0].upper() + table.title[1:], fontsize=9.5)
-        axes.set_xticks(
-            range(len(table.columns)), table.columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
-        )
-        axes.set_yticks(range(len(table.rows)), table.rows, fontsize=8)
-        axes.set_xlabel(f"layer of {_kind(table.column_network)}", fontsize=9)
-        axes.set_ylabel(f"layer of {_kind(table.row_network)}", fontsize=9)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        _write_values(axes, table.values)
-    for axes in panels[len(tables) :]:
-        axes.set_visible(False)
-    if image is not None:
-        bar = figure.colorbar(image, ax=list(panels), shrink=0.5, aspect=30, pad=0.02)
-        bar.set_label("debiased CKA")
-        bar.outline.set_visible(False)
     return figure
 
 
@@ -237,19 +209,6 @@ def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ..
             axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _write_values(axes: Axes, values: Float[ndarray, "L1 L2"]) -> None:
-    size = 7.5 if max(values.shape) <= 8 else 6.0
-    for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("0.", ".").replace("1.00", "1")
-        axes.text(
-            column, row, text, ha="center", va="center", fontsize=size, color="white" if value > 0.6 else "#222222"
-        )
-
-
-def _kind(network: str) -> str:
-    return "an untrained network" if network.startswith("untrained") else network
-
-
 def _spread(roles: tuple[str, ...], num: int) -> tuple[str, ...]:
     """At most ``num`` roles, from first to last in even steps."""
     places = np.unique(np.linspace(0, len(roles) - 1, min(num, len(roles))).round().astype(int)) if roles else []
@@ -266,14 +225,7 @@ FIGURES = (
         "less alike (below). On the right, what every network gets from the pixels alone is taken out.",
         draw=draw_agreement,
     ),
-    FigureSpec(
-        slug="layer_by_layer",
-        title="Which layers are alike",
-        how_to_read="Each square compares one layer with another: the darker, the more alike they arrange the images. "
-        "A block along the diagonal is a run of layers that change little. Compare the third panel with the fourth: "
-        "what untrained networks share with each other was not learned.",
-        draw=draw_similarity_tables,
-    ),
+    *SIMILARITY_FIGURES,
     FigureSpec(
         slug="layer_statistics",
         title="What the layers do, in four numbers",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy import ndarray
 from meta_baseline import similarity
 from meta_baseline.activations import ActivationStore, Stores
 from meta_baseline.representations.control_band import predict_band
+from meta_baseline.representations.measures import InfluentialImage, Measure, find_influential, measure_further
 
 MAX_IMAGES_DISTANCES = 300
 """Images for Procrustes distance and RSA, which cost N^3 and N^2 log N."""
@@ -54,6 +55,8 @@ class MatchedLayer:
         meta_untrained, baseline_untrained: debiased CKA with untrained networks other than the own step 0, a mean.
         meta_initial, baseline_initial: debiased CKA with the own step 0; NaN where it is unknown.
         controls: pairs of untrained networks.
+        measures: further measures of similarity; see ``representations.measures``.
+        influential: the images that ``cka`` rests on most.
     """
 
     role: str
@@ -77,6 +80,8 @@ class MatchedLayer:
     meta_initial: float
     baseline_initial: float
     controls: tuple[Control, ...]
+    measures: tuple[Measure, ...] = ()
+    influential: tuple[InfluentialImage, ...] = ()
 
     def control(self, measure: str) -> tuple[float, float, float]:
         """Mean, lowest and highest of a measure over the untrained pairs; NaN without any."""
@@ -106,7 +111,10 @@ class MatchedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityTable:
-    """Debiased CKA of every layer of one network (rows) with every layer of another (columns)."""
+    """Debiased CKA of every layer of one network (rows) with every layer of another (columns).
+
+    ``without_pixels``: after what they share with the pixels was taken out.
+    """
 
     name: str
     title: str
@@ -115,6 +123,7 @@ class SimilarityTable:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     values: Float[ndarray, "L1 L2"]
+    without_pixels: bool = False
 
 
 def untrained_pairs(stores: Stores) -> tuple[tuple[str, str], ...]:
@@ -165,7 +174,9 @@ def match_layer(
     interval = similarity.cka_interval(meta, baseline, groups=groups)
     partial = similarity.cka_interval(meta, baseline, confound=pixels, groups=groups)
     corner = np.ix_(distance_images, distance_images)
-    ranks = {name: similarity.rank_distances(gram[corner]) for name, gram in grams.items()}
+    corners = {name: gram[corner] for name, gram in grams.items()}
+    ranks = {name: similarity.rank_distances(gram) for name, gram in corners.items()}
+    scores = {name: similarity.unit_scores(gram) for name, gram in corners.items()}
 
     image_geometry = similarity.unit_geometry(pixels)
 
@@ -180,7 +191,7 @@ def match_layer(
             "cka": agreement,
             "biased_cka": similarity.biased_cka(grams[first], grams[second]),
             "partial_cka": similarity.partial_out(agreement, with_pixels[first], with_pixels[second]),
-            "procrustes": similarity.procrustes_distance(grams[first][corner], grams[second][corner]),
+            "procrustes": similarity.procrustes_angle(scores[first], scores[second]),
             "rank_agreement": float(ranks[first] @ ranks[second]),
         }
 
@@ -190,6 +201,7 @@ def match_layer(
     def initial_cka(network: str, initial: ActivationStore | None) -> float:
         return mean_cka(network, [initial.network] if initial is not None else [])
 
+    pairs = [pair for pair in untrained_pairs(stores) if pair[0] in grams and pair[1] in grams]
     own = [store.network for store in (stores.meta_initial, stores.baseline_initial) if store is not None]
     fresh = [store.network for store in stores.untrained if store.network not in own and store.network in grams]
     return MatchedLayer(
@@ -208,28 +220,54 @@ def match_layer(
         baseline_untrained=mean_cka("baseline", fresh),
         meta_initial=initial_cka("meta", stores.meta_initial),
         baseline_initial=initial_cka("baseline", stores.baseline_initial),
-        controls=tuple(
-            Control(first=first, second=second, **measure(first, second))
-            for first, second in untrained_pairs(stores)
-            if first in grams and second in grams
+        controls=tuple(Control(first=first, second=second, **measure(first, second)) for first, second in pairs),
+        measures=measure_further(
+            role,
+            corners,
+            pixels[corner],
+            stores,
+            pairs,
+            groups=None if groups is None else groups[distance_images],
         ),
+        influential=find_influential(role, stores),
         **measure("meta", "baseline"),
     )
 
 
 def tabulate_similarity(
-    geometries: Mapping[str, Mapping[str, Float[ndarray, " NN"]]], stores: Stores
+    geometries: Mapping[str, Mapping[str, Float[ndarray, " NN"]]],
+    stores: Stores,
+    pixels: Float[ndarray, "N N"] | None = None,
 ) -> tuple[SimilarityTable, ...]:
     """Layer by layer tables: within meta, within baseline, between them, and between untrained networks (a mean).
 
     Args:
         geometries: ``similarity.unit_geometry`` by network and role.
         stores: says which networks are which.
+        pixels: Gram matrix of the images; with it the same tables follow with what all share with the pixels taken out.
     """
+    stacked = {name: np.stack(list(roles.values())) for name, roles in geometries.items()}
+    with_pixels: dict[str, Float[ndarray, " L"]] = {}
+    if pixels is not None:
+        images = similarity.unit_geometry(pixels, np.float32)
+        with_pixels = {name: similarity.align(layers, images[None])[:, 0] for name, layers in stacked.items()}
+    plain = _tabulate(geometries, stores, lambda first, second: similarity.align(stacked[first], stacked[second]))
+    if pixels is None:
+        return plain
 
-    def values(first: str, second: str) -> Float[ndarray, "L1 L2"]:
-        return similarity.align(*(np.stack(list(geometries[name].values())) for name in (first, second)))
+    def without_pixels(first: str, second: str) -> Float[ndarray, "L1 L2"]:
+        cross = similarity.align(stacked[first], stacked[second])
+        return similarity.partial_correlation(cross, with_pixels[first][:, None], with_pixels[second])
 
+    partial = _tabulate(geometries, stores, without_pixels)
+    return plain + tuple(replace(table, name=f"{table.name}_without_pixels", without_pixels=True) for table in partial)
+
+
+def _tabulate(
+    geometries: Mapping[str, Mapping[str, Float[ndarray, " NN"]]],
+    stores: Stores,
+    values: Callable[[str, str], Float[ndarray, "L1 L2"]],
+) -> tuple[SimilarityTable, ...]:
     def table(name: str, title: str, pairs: list[tuple[str, str]]) -> SimilarityTable:
         first, second = pairs[0]
         return SimilarityTable(

@@ -23,7 +23,7 @@ The unbiased estimates rest on one matrix per layer: its U-centred Gram matrix (
 CKA is the cosine; so a table of layers by layers costs one matrix per layer (``unit_geometry``, ``align``).
 """
 
-from meta_baseline.similarity.canonical import CanonicalCorrelation, canonical_correlation
+from meta_baseline.similarity.canonical import IMAGES_PER_DIMENSION, CanonicalCorrelation, canonical_correlation
 from meta_baseline.similarity.cka import (
     align,
     biased_cka,
@@ -41,7 +41,13 @@ from meta_baseline.similarity.influence import cka_influence
 from meta_baseline.similarity.jackknife import LEVEL, cka_interval
 from meta_baseline.similarity.kernels import rbf_cka, rbf_gram
 from meta_baseline.similarity.minibatch import MinibatchCKA, minibatch_cka
-from meta_baseline.similarity.neighbours import chance_overlap, mark_neighbours, neighbour_overlap, overlap_of
+from meta_baseline.similarity.neighbours import (
+    NUM_NEIGHBOURS,
+    chance_overlap,
+    mark_neighbours,
+    neighbour_overlap,
+    overlap_of,
+)
 from meta_baseline.similarity.null import expected_biased_cka
 from meta_baseline.similarity.procrustes import procrustes_angle, procrustes_distance, unit_scores
 from meta_baseline.similarity.rsa import (
@@ -55,7 +61,9 @@ from meta_baseline.similarity.rsa import (
 
 __all__ = [
     "FEWEST_IMAGES",
+    "IMAGES_PER_DIMENSION",
     "LEVEL",
+    "NUM_NEIGHBOURS",
     "CanonicalCorrelation",
     "MinibatchCKA",
     "align",

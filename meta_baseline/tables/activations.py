@@ -6,6 +6,7 @@ import pandas as pd
 
 from meta_baseline.activation_analysis import ActivationResult
 from meta_baseline.representations.agreement import SimilarityTable
+from meta_baseline.tables.similarity import tabulate_similarity_measures
 
 
 def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
@@ -16,6 +17,7 @@ def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
         "relations": _tabulate_relations(result),
         "similarity": pd.concat([_lengthen(table) for table in result.facts.tables], ignore_index=True),
         "latents": _tabulate_latents(result),
+        **tabulate_similarity_measures(result.facts.matched),
     }
 
 
@@ -96,7 +98,12 @@ def _tabulate_layers(result: ActivationResult) -> pd.DataFrame:
 def _lengthen(table: SimilarityTable) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"table": table.title, "row layer": row, "column layer": column, "debiased CKA": float(value)}
+            {
+                "table": table.title + (", pixels taken out" if table.without_pixels else ""),
+                "row layer": row,
+                "column layer": column,
+                "debiased CKA": float(value),
+            }
             for row, values in zip(table.rows, table.values)
             for column, value in zip(table.columns, values)
         ]

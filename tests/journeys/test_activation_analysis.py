@@ -144,10 +144,13 @@ def test_checks_say_that_one_pair_makes_no_population_claim(result):
 
 def test_tables_have_a_row_per_layer(result):
     tables = tabulate_activations(result)
-    assert list(tables) == ["agreement", "layers", "relations", "similarity", "latents"]
+    named = {"agreement", "layers", "relations", "similarity", "latents", "measures", "influential"}
+    assert named <= set(tables)
     assert tables["agreement"]["layer"].tolist() == ["conv1", "conv2", "conv3", "conv4", "fc1", "classifier"]
     assert len(tables["layers"]) == 5 * 6
-    assert len(tables["similarity"]) == 4 * 36
+    assert len(tables["similarity"]) == 2 * 4 * 36
+    assert set(tables["measures"]["measure"]) >= {"whole maps", "channel means", "rbf", "rank", "procrustes"}
+    assert (tables["influential"].groupby("layer").size() == 6).all()
     assert "ink" in tables["latents"].columns
 
 
