@@ -1,7 +1,7 @@
 """What the inner loop changes: theta_0 -> theta_k on stated supports, layer by layer and network by network.
 
 A meta-learned initialisation is made to be adapted, so it has to be looked at after adaptation too. Here the meta
-network, its baseline and an untrained network go through the same episodes, of one task each, and are asked what they
+network, its baseline and untrained networks go through the same episodes, of one task each, and are asked what they
 gain, which layers have to move for it, how far weights and representations move, and whether episodes agree on the
 direction. ``docs`` of every number: ``adaptation_space``.
 
@@ -18,16 +18,30 @@ import numpy as np
 import torch
 
 from meta_baseline.adaptation_space.checks import list_checks
-from meta_baseline.adaptation_space.drawing import draw_episodes
+from meta_baseline.adaptation_space.cost import choose_settings
+from meta_baseline.adaptation_space.drawing import AdaptationEpisode, draw_episodes
 from meta_baseline.adaptation_space.estimates import list_estimates
 from meta_baseline.adaptation_space.facts import AdaptationFacts
 from meta_baseline.adaptation_space.findings import list_findings
+from meta_baseline.adaptation_space.fresh import draw_fresh_tasks
+from meta_baseline.adaptation_space.origin import find_held_out, read_origin
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
 from meta_baseline.adaptation_space.subject import measure_subject
 from meta_baseline.datasets import Stimuli, StimulusDataset
 from meta_baseline.results import Check, Estimate, Finding
 
-__all__ = ["AdaptationResult", "AdaptationSettings", "Subject", "TaskStimuli", "compare_adaptation", "take_stimuli"]
+__all__ = [
+    "AdaptationResult",
+    "AdaptationSettings",
+    "Subject",
+    "TaskStimuli",
+    "choose_settings",
+    "compare_adaptation",
+    "draw_fresh_tasks",
+    "find_held_out",
+    "read_origin",
+    "take_stimuli",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,27 +69,37 @@ def compare_adaptation(
     only inner products are kept.
 
     Args:
-        subjects: "meta" and "baseline", then "untrained" and the like.
-        tasks: images of one task each.
+        subjects: "meta" and "baseline", then untrained ones, whose names begin so.
+        tasks: images of one task each; those held out are spoken of apart.
         rng: draws episodes and shuffled labels.
-        settings: how to adapt.
+        settings: how to adapt; by default the usual ones, with fewer episodes for a large network.
         workers: episodes at a time.
         progress: as ``progress(iterable, desc=..., total=...)``.
 
     Raises:
         UsageError: when the images do not suffice for four episodes.
     """
-    settings = settings or AdaptationSettings()
+    settings = settings or choose_settings(subjects[0].network, tasks[0])
     episodes = draw_episodes(tasks, settings, rng)
+    few = _take_first(episodes, tasks, settings.control_episodes)
     records = tuple(
-        measure_subject(subject, tasks, episodes, settings, workers=workers, progress=progress) for subject in subjects
+        measure_subject(
+            subject,
+            tasks,
+            few if subject.is_control else dict(enumerate(episodes)),
+            settings,
+            workers=workers,
+            progress=progress,
+        )
+        for subject in subjects
     )
-    used = {episode.task for episode in episodes}
     facts = AdaptationFacts(
         settings=settings,
-        tasks=tuple(task.name for number, task in enumerate(tasks) if number in used),
-        num_episodes=len(episodes),
-        num_queries=len(episodes[0].query),
+        tasks=tuple(task.name for task in tasks),
+        held_out=np.array([task.held_out for task in tasks]),
+        episodes=np.arange(len(episodes)),
+        episode_tasks=np.array([episode.task for episode in episodes]),
+        num_queries=np.array([len(episode.query) for episode in episodes]),
         repeats_identities=any(len(np.unique(task.groups)) < len(task.groups) for task in tasks),
         subjects=records,
     )
@@ -85,6 +109,17 @@ def compare_adaptation(
         checks=list_checks(facts),
         findings=list_findings(facts),
     )
+
+
+def _take_first(
+    episodes: Sequence[AdaptationEpisode], tasks: Sequence[TaskStimuli], count: int
+) -> dict[int, AdaptationEpisode]:
+    """By number, so many of the study's images and so many of tasks held out."""
+    groups = [
+        [number for number, episode in enumerate(episodes) if tasks[episode.task].held_out is held_out]
+        for held_out in (False, True)
+    ]
+    return {number: episodes[number] for group in groups for number in group[:count]}
 
 
 def take_stimuli(stimuli: Stimuli) -> TaskStimuli:

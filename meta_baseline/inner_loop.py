@@ -160,8 +160,12 @@ def inner_steps(
     loss: Loss,
     precision: Precision = "fp32",
     rates: Parameters | None = None,
+    first: LossGradient | None = None,
 ) -> Iterator[InnerStep]:
-    """The inner loop step by step: every theta_i on the way, for losses at each step and for trajectories."""
+    """The inner loop step by step: every theta_i on the way, for losses at each step and for trajectories.
+
+    ``first`` is what ``differentiate`` would give at theta_0, where that is known; then it is not computed again.
+    """
     head_only = inner_loop.adapted == "head"
     moving = find_head(network) if head_only else tuple(parameters)
     ask = _HeadAnswers(network, images, precision) if head_only and isinstance(buffers, Mapping) else None
@@ -172,7 +176,8 @@ def inner_steps(
             # Parameters that require no gradient (of a finished network) still have to be differentiated by this step.
             still = [name for name in moving if not current.tensors[name].requires_grad]
             current = current.descend({name: current.tensors[name].detach().requires_grad_() for name in still}, {})
-            at = differentiate(
+            known = first if number == 0 else None
+            at = known or differentiate(
                 network,
                 current,
                 buffers_at(buffers, number),

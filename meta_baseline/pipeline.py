@@ -15,7 +15,15 @@ from typing import Any
 
 from meta_baseline.activation_analysis import compare_activations
 from meta_baseline.activations.untrained import is_same_architecture, iterate_untrained, read_calibration_images
-from meta_baseline.adaptation import Subject, compare_adaptation, take_stimuli
+from meta_baseline.adaptation import (
+    Subject,
+    choose_settings,
+    compare_adaptation,
+    draw_fresh_tasks,
+    find_held_out,
+    read_origin,
+    take_stimuli,
+)
 from meta_baseline.behaviour import Deciders, measure_behaviour
 from meta_baseline.commits import locked, write_atomic
 from meta_baseline.datasets import Stimuli, build_loader, read_grey_images
@@ -221,22 +229,36 @@ def _run_adaptation(materials: Materials) -> Result:
         controls.append(("untrained baseline", "baseline", inputs.baseline, inputs.baseline_initial))
     for name, arm, model, initial in controls:
         known = () if initial is None else ((initial, f"Step 0 of the {arm} network."),)
-        (twin,) = iterate_untrained(model, known, num_networks=1, calibration=calibration, device=study.device, rng=rng)
-        subjects.append(
-            Subject(
-                name=name,
-                network=twin.model,
-                loss=classification_loss(model.decision_rule),
-                rule=model.decision_rule,
-                note=" ".join(twin.notes),
-            )
+        twins = iterate_untrained(
+            model, known, num_networks=study.num_untrained, calibration=calibration, device=study.device, rng=rng
         )
+        for number, twin in enumerate(twins, start=1):
+            subjects.append(
+                Subject(
+                    name=f"{name} {number}",
+                    network=twin.model,
+                    loss=classification_loss(model.decision_rule),
+                    rule=model.decision_rule,
+                    note=" ".join(twin.notes),
+                )
+            )
     for subject in subjects:
         subject.network.to(study.device)
+    given = take_stimuli(inputs.stimuli)
+    origins = [read_origin(model.provenance.path) for model in (inputs.meta, inputs.baseline)]
+    settings = choose_settings(inputs.meta, given, learning_rate=origins[0].learning_rate)
+    fresh = draw_fresh_tasks(
+        find_held_out(origins, given.name),
+        num_episodes=settings.max_episodes,
+        image_size=inputs.meta.preprocessing.image_size,
+        seed=study.seed,
+        progress=materials.progress,
+    )
     return compare_adaptation(
         subjects,
-        [take_stimuli(inputs.stimuli)],
+        [given, *fresh],
         rng=rng,
+        settings=settings,
         workers=study.num_threads if study.device == "cpu" else 1,
         progress=materials.progress,
     )

@@ -16,7 +16,14 @@ World = Literal["head", "first layer", "nothing to learn"]
 
 ROLES = ("fc1", "fc2", "classifier")
 QUICK = AdaptationSettings(
-    steps=(0, 5), support_sizes=(10,), layer_steps=5, num_queries=20, max_episodes=10, learning_rate=0.3
+    steps=(0, 5),
+    support_sizes=(10,),
+    layer_steps=5,
+    num_queries=20,
+    max_episodes=10,
+    control_episodes=10,
+    thorough_every=1,
+    learning_rate=0.3,
 )
 _WIDTH, _INPUTS = 6, 4
 
@@ -46,7 +53,9 @@ def make_subject(world: World, name: str = "meta", seed: int = 0) -> Subject:
     return Subject(name=name, network=network.eval(), loss=mean_loss, rule="logit")
 
 
-def make_task(world: World, num: int = 320, seed: int = 0, num_groups: int | None = None) -> TaskStimuli:
+def make_task(
+    world: World, num: int = 320, seed: int = 0, num_groups: int | None = None, held_out: bool = False
+) -> TaskStimuli:
     """Images [N, 1, 2, 2] of noise; pixel 0 is 1 or -1 by the label, unless there is nothing to learn."""
     rng = np.random.default_rng(seed)
     labels = np.arange(num) % 2
@@ -58,7 +67,7 @@ def make_task(world: World, num: int = 320, seed: int = 0, num_groups: int | Non
     def read(rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(images[rows])
 
-    return TaskStimuli(name=world, labels=labels.astype(np.int64), groups=groups, read=read)
+    return TaskStimuli(name=world, labels=labels.astype(np.int64), groups=groups, read=read, held_out=held_out)
 
 
 def mean_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

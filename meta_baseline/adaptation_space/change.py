@@ -9,10 +9,10 @@ from numpy import ndarray
 from meta_baseline.similarity import debiased_cka, procrustes_distance
 
 
-def relative_change(before: Float[ndarray, " P"], after: Float[ndarray, " P"]) -> float:
+def relative_change(start: Float[ndarray, " P"], move: Float[ndarray, " P"]) -> float:
     """|theta_k - theta_0| / |theta_0|; NaN where theta_0 is nothing but zeros."""
-    size = float(np.linalg.norm(before))
-    return float(np.linalg.norm(after - before)) / size if size > 0 else float("nan")
+    size = float(np.linalg.norm(start))
+    return float(np.linalg.norm(move)) / size if size > 0 else float("nan")
 
 
 def compare_geometries(before: Float[ndarray, "N N"], after: Float[ndarray, "N N"]) -> tuple[float, float]:

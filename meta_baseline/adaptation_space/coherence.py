@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import special
 
@@ -49,22 +49,35 @@ def sketch(vector: Float[ndarray, " P"], seed: int) -> Float[ndarray, " M"]:
     return np.bincount(places, weights=vector * signs, minlength=SKETCH).astype(np.float32)
 
 
-def compare_directions(gram: Float[ndarray, "E E"], null: Float[ndarray, "E E"], *, level: float = 0.95) -> Coherence:
+def compare_directions(
+    gram: Float[ndarray, "E E"],
+    null: Float[ndarray, "E E"],
+    *,
+    counted: Bool[ndarray, "E E"] | None = None,
+    level: float = 0.95,
+) -> Coherence:
     """Coherence from the inner products of all episodes' displacements, with true and with shuffled labels.
 
     The interval leaves out one episode at a time (Arvesen 1969, doi:10.1214/aoms/1177697287: the estimate is a
     U-statistic), from both; Student's t. Episodes in which adaptation diverged are left out.
+
+    Args:
+        gram: with true labels.
+        null: with shuffled labels.
+        counted: pairs of episodes that count, such as those of different tasks; None means all.
+        level: of the interval.
     """
     finite = np.isfinite(np.diag(gram)) & np.isfinite(np.diag(null))
     num = int(finite.sum())
-    if num < FEWEST:
+    chosen = np.ix_(finite, finite)
+    pairs = np.triu(np.ones_like(gram, dtype=bool) if counted is None else counted, k=1)[chosen]
+    left = [_without(pairs, i) for i in range(num)]
+    if num < FEWEST or not all(own.any() for own in left):
         return Coherence(value=math.nan, null=math.nan, beyond=math.nan, low=math.nan, high=math.nan)
-    cosines, shuffled = (_cosines(own[np.ix_(finite, finite)]) for own in (gram, null))
-    value, null_value = _mean_of_pairs(cosines), _mean_of_pairs(shuffled)
+    cosines, shuffled = _cosines(gram[chosen]), _cosines(null[chosen])
+    value, null_value = float(cosines[pairs].mean()), float(shuffled[pairs].mean())
     beyond = value - null_value
-    left_out = np.array(
-        [_mean_of_pairs(_without(cosines, i)) - _mean_of_pairs(_without(shuffled, i)) for i in range(num)]
-    )
+    left_out = np.array([cosines[own].mean() - shuffled[own].mean() for own in left])
     error = math.sqrt((num - 1) / num * float(((left_out - left_out.mean()) ** 2).sum()))
     half = float(special.stdtrit(num - 1, (1 + level) / 2)) * error
     return Coherence(value=value, null=null_value, beyond=beyond, low=beyond - half, high=beyond + half)
@@ -103,10 +116,7 @@ def _cosines(gram: Float[ndarray, "E E"]) -> Float[ndarray, "E E"]:
     return np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
 
 
-def _mean_of_pairs(cosines: Float[ndarray, "E E"]) -> float:
-    pairs: tuple[Int[ndarray, " D"], Int[ndarray, " D"]] = np.triu_indices(len(cosines), k=1)
-    return float(cosines[pairs].mean())
-
-
-def _without(matrix: Float[ndarray, "E E"], episode: int) -> Float[ndarray, "F F"]:
-    return np.delete(np.delete(matrix, episode, axis=0), episode, axis=1)
+def _without(pairs: Bool[ndarray, "E E"], episode: int) -> Bool[ndarray, "E E"]:
+    kept = pairs.copy()
+    kept[episode] = kept[:, episode] = False
+    return kept

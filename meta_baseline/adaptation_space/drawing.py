@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from meta_baseline.errors import UsageError
 
 FEWEST_EPISODES = 4
 """Intervals over fewer would say nothing."""
-WANTED_EPISODES = 10
+WANTED_EPISODES = 8
 """Queries are cut before episodes become fewer."""
 FEWEST_QUERIES = 10
 
@@ -30,12 +31,14 @@ class AdaptationEpisode:
         support: rows, labels alternating 0 1 0 1, so that every even number of first rows is balanced.
         query: rows, half "same"; no identity of the support's.
         shuffled: as many 0 as 1, in random order: labels that the support's images do not have.
+        thorough: whether what stands beside the main numbers is measured, too.
     """
 
     task: int
     support: Int64[ndarray, " M"]
     query: Int64[ndarray, " N"]
     shuffled: Int64[ndarray, " M"]
+    thorough: bool = True
 
 
 def draw_episodes(
@@ -43,21 +46,35 @@ def draw_episodes(
 ) -> tuple[AdaptationEpisode, ...]:
     """Episodes of one task each, the tasks in turn; no image comes twice, no identity on both sides of an episode.
 
+    Tasks held out come after the images of the study, in as many episodes again.
+
     Raises:
         UsageError: when the images do not suffice for four episodes of ten queries.
     """
-    share = max(1, settings.max_episodes // len(tasks))
-    by_task = [_draw_of_task(number, task, settings, share, rng) for number, task in enumerate(tasks)]
+    groups = [[n for n, task in enumerate(tasks) if task.held_out is held_out] for held_out in (False, True)]
+    return tuple(episode for group in groups if group for episode in _draw_of_group(group, tasks, settings, rng))
+
+
+def _draw_of_group(
+    group: Sequence[int], tasks: Sequence[TaskStimuli], settings: AdaptationSettings, rng: np.random.Generator
+) -> list[AdaptationEpisode]:
+    share = max(1, settings.max_episodes // len(group))
+    by_task = [_draw_of_task(number, tasks[number], settings, share, rng) for number in group]
     dealt = [own[i] for i in range(max(map(len, by_task))) for own in by_task if i < len(own)]
     if len(dealt) < FEWEST_EPISODES:
         needed = FEWEST_EPISODES * (settings.num_support + FEWEST_QUERIES)
-        found = sum(len(task.labels) for task in tasks)
+        found = sum(len(tasks[number].labels) for number in group)
         raise UsageError(
             f"{found} images give {len(dealt)} episodes of {settings.num_support} supports and at least "
             f"{FEWEST_QUERIES} queries; {FEWEST_EPISODES} are needed. Use {needed} images or more, half of each class, "
             "of several shapes."
         )
-    return tuple(dealt[: settings.max_episodes])
+    chosen = dealt[: settings.max_episodes]
+    # Turns of the tasks, so that each of them is looked at as thoroughly as the others.
+    return [
+        dataclasses.replace(episode, thorough=number // len(group) % settings.thorough_every == 0)
+        for number, episode in enumerate(chosen)
+    ]
 
 
 def _draw_of_task(

@@ -1,4 +1,4 @@
-"""Everything that is measured on one network in one episode."""
+"""Everything that is measured on one network in one episode; folded and cut networks share the tensors of the first."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from meta_baseline.adaptation_space.change import (
 from meta_baseline.adaptation_space.coherence import sketch
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.freezing import AT_A_TIME, Adapted, adapt_part, ask, buffer_sets, measure_freezing
-from meta_baseline.adaptation_space.parts import name_parameters
+from meta_baseline.adaptation_space.parts import copy_modules, name_parameters
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
-from meta_baseline.adaptation_space.sharpness import RADIUS, measure_length, steepest_rise
-from meta_baseline.inner_loop import Parameters, buffers_at, differentiate, forward
+from meta_baseline.adaptation_space.sharpness import NUM_PROBED, RADIUS, measure_length, steepest_rise
+from meta_baseline.inner_loop import LossGradient, Parameters, buffers_at, differentiate, forward
 from meta_baseline.layers import Layer, list_layers
-from meta_baseline.models import recalibrate_batch_norm
+from meta_baseline.models import decide, recalibrate_batch_norm
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRecord:
     """One episode in numbers; L layers from the image to the answer, Z support sizes, K numbers of steps.
+
+    NaN where only thorough episodes are measured: other rates, refitted statistics and layers alone, all three of
+    trained networks only; sharpness.
 
     Attributes:
         accuracy: on the queries.
@@ -74,7 +77,7 @@ class EpisodeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scene:
-    """One network's private copy, the episode's images as it reads them, and its layers."""
+    """One network's private modules, the episode's images as it reads them, and its layers."""
 
     subject: Subject
     network: nn.Module
@@ -90,7 +93,9 @@ class _Scene:
     def start(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.network.named_parameters()}
 
-    def adapt(self, labels: Int64[Tensor, " M"], *keep: int, rate_factor: float = 1.0) -> Adapted:
+    def adapt(
+        self, labels: Int64[Tensor, " M"], *keep: int, rate_factor: float = 1.0, start: LossGradient | None = None
+    ) -> Adapted:
         """The inner loop of all parameters on as many first supports as there are labels."""
         return adapt_part(
             self.subject,
@@ -101,7 +106,12 @@ class _Scene:
             settings=self.settings,
             keep=keep,
             rate_factor=rate_factor,
+            start=start,
         )
+
+    def ask(self, parameters: Parameters, num_steps: int) -> Bool[ndarray, " N"]:
+        """What the network answers to the queries at parameters so many steps from the start."""
+        return ask(self.subject, self.network, parameters, num_steps, self.query)
 
     def by_layer(self, values: Mapping[str, Tensor]) -> list[Float[ndarray, " P"]]:
         """All numbers of each layer as one vector."""
@@ -110,29 +120,39 @@ class _Scene:
             for names in self.parts.values()
         ]
 
-    def moved(self, parameters: Parameters) -> tuple[Float[ndarray, " M"], ...]:
-        """Sketches of where parameters are from the start."""
-        start = self.start
-        return self.sketches({name: parameters[name] - value for name, value in start.items()})
+    def move(self, parameters: Parameters) -> list[Float[ndarray, " P"]]:
+        """From the start to some parameters, layer by layer."""
+        return self.by_layer({name: parameters[name] - value for name, value in self.start.items()})
 
-    def sketches(self, values: Mapping[str, Tensor]) -> tuple[Float[ndarray, " M"], ...]:
-        return tuple(sketch(vector, number) for number, vector in enumerate(self.by_layer(values)))
+    def share(self, answers: Bool[ndarray, " N"]) -> float:
+        """Of right answers."""
+        return float((answers == self.truth).mean())
 
 
 def measure_episode(
     subject: Subject,
+    network: nn.Module,
     task: TaskStimuli,
     episode: AdaptationEpisode,
     settings: AdaptationSettings,
 ) -> EpisodeRecord:
-    """What adaptation does to one network in one episode; nothing of the network changes."""
-    scene = _set_scene(subject, task, episode, settings)
+    """What adaptation does to one network in one episode; nothing of the network changes.
+
+    Args:
+        subject: loss, rule and rates, and the network as it is.
+        network: the same in evaluation mode, as it is to be run (``folding.fold``); no parameter requires a gradient.
+        task: of the episode.
+        episode: rows of support and queries.
+        settings: what is measured.
+    """
+    scene = _set_scene(subject, network, task, episode, settings)
+    beside = episode.thorough and not subject.is_control
+    layer_steps = settings.layer_steps
     read, logits, grams_before = _look(scene, scene.start, 0)
     path = scene.adapt(scene.labels, *settings.steps[1:])
-    layer_steps = settings.layer_steps
     adapted = path.after[layer_steps]
-    _, _, grams_after = _look(scene, adapted, layer_steps)
-    accuracy, same_share = _follow(scene, path)
+    _, logits_after, grams_after = _look(scene, adapted, layer_steps)
+    accuracy, same_share = _follow(scene, path, {0: logits, layer_steps: logits_after})
     ladder, alone = measure_freezing(
         subject,
         scene.network,
@@ -145,45 +165,50 @@ def measure_episode(
         truth=scene.truth,
         settings=settings,
         everything=float(accuracy[-1, settings.steps.index(layer_steps)]),
+        start=path.start,
+        each_alone=beside,
     )
     shuffled = scene.adapt(torch.from_numpy(episode.shuffled).to(scene.labels.device), layer_steps)
     labels = scene.labels.cpu().numpy()
-    num = len(labels)
-    queries = slice(num, None)
+    queries = slice(len(labels), None)
     pairs = zip(grams_before, grams_after)
     geometries = np.array([compare_geometries(a[queries, queries], b[queries, queries]) for a, b in pairs])
-    before, after = scene.by_layer(scene.start), scene.by_layer({name: adapted[name] for name in scene.start})
+    moves = {steps: scene.move(path.after[steps]) for steps in settings.steps[1:]}
     head = max(len(scene.layers) - 2, 0)
     return EpisodeRecord(
         accuracy=accuracy,
         same_share=same_share,
-        other_rates=np.array([_try_rate(scene, factor) for factor in settings.rate_factors]),
-        refitted=_refit(scene),
+        other_rates=_try_rates(scene, path) if beside else np.full(len(settings.rate_factors), np.nan),
+        refitted=_refit(scene) if beside else np.nan,
         ladder=ladder,
         alone=alone,
-        centroid_before=np.array([_share(nearest_centroid(gram, labels), scene) for gram in grams_before]),
-        centroid_after=np.array([_share(nearest_centroid(gram, labels), scene) for gram in grams_after]),
-        without_head_before=_share(answer_without_head(grams_before[head], labels), scene),
-        without_head_after=_share(answer_without_head(grams_after[head], labels), scene),
-        weight_change=np.array([relative_change(*pair) for pair in zip(before, after)]),
+        centroid_before=np.array([scene.share(nearest_centroid(gram, labels)) for gram in grams_before]),
+        centroid_after=np.array([scene.share(nearest_centroid(gram, labels)) for gram in grams_after]),
+        without_head_before=scene.share(answer_without_head(grams_before[head], labels)),
+        without_head_after=scene.share(answer_without_head(grams_after[head], labels)),
+        weight_change=np.array(
+            [relative_change(*pair) for pair in zip(scene.by_layer(scene.start), moves[layer_steps])]
+        ),
         cka=geometries[:, 0],
         procrustes=geometries[:, 1],
-        diverged=not all(bool(np.isfinite(vector).all()) for vector in after),
-        paths=tuple(scene.moved(path.after[steps]) for steps in settings.steps[1:]),
-        gradient=scene.sketches({name: path.gradient[name] for name in scene.start}),
-        shuffled_path=scene.moved(shuffled.after[layer_steps]),
-        shuffled_gradient=scene.sketches({name: shuffled.gradient[name] for name in scene.start}),
-        sharpness_before=_measure_sharpness(scene, scene.start, 0),
-        sharpness_after=_measure_sharpness(scene, adapted, layer_steps),
+        diverged=not all(bool(np.isfinite(vector).all()) for vector in moves[layer_steps]),
+        paths=tuple(_sketch_all(move) for move in moves.values()),
+        gradient=_sketch_all(scene.by_layer(path.start.gradient)),
+        shuffled_path=_sketch_all(scene.move(shuffled.after[layer_steps])),
+        shuffled_gradient=_sketch_all(scene.by_layer(shuffled.start.gradient)),
+        sharpness_before=_measure_sharpness(scene, scene.start, 0) if episode.thorough else np.nan,
+        sharpness_after=_measure_sharpness(scene, adapted, layer_steps) if episode.thorough else np.nan,
     )
 
 
-def _set_scene(subject: Subject, task: TaskStimuli, episode: AdaptationEpisode, settings: AdaptationSettings) -> _Scene:
-    # Hooks are set on the network while it runs, so episodes that are measured side by side need a copy each.
-    network = copy.deepcopy(subject.network).eval().requires_grad_(False)
-    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+def _set_scene(
+    subject: Subject, network: nn.Module, task: TaskStimuli, episode: AdaptationEpisode, settings: AdaptationSettings
+) -> _Scene:
+    # Hooks are set on the network while it runs, so episodes that are measured side by side need modules each.
+    network = copy_modules(network)
     device = next(network.parameters()).device
-    layers = list_layers(network)
+    # Of the network as it is: a folded one has its layers' points in another order.
+    layers = list_layers(subject.network)
     support, query = (as_input(network, task.read(rows), device).detach() for rows in (episode.support, episode.query))
     return _Scene(
         subject=subject,
@@ -198,35 +223,47 @@ def _set_scene(subject: Subject, task: TaskStimuli, episode: AdaptationEpisode, 
     )
 
 
-def _follow(scene: _Scene, path: Adapted) -> tuple[Float[ndarray, "Z K"], Float[ndarray, " K"]]:
-    """Accuracy by support size and steps, and the share of "same" with the largest support."""
+def _follow(
+    scene: _Scene, path: Adapted, known: Mapping[int, Float[Tensor, "L K"]]
+) -> tuple[Float[ndarray, "Z K"], Float[ndarray, " K"]]:
+    """Accuracy by support size and steps, and the share of "same" with the largest support.
+
+    ``known`` holds logits of supports and queries after some numbers of steps on the largest support.
+    """
     settings = scene.settings
     accuracy = np.empty((len(settings.support_sizes), len(settings.steps)))
     same_share = np.empty(len(settings.steps))
-    unadapted = ask(scene.subject, scene.network, scene.start, 0, scene.query)
+    answered = {
+        steps: decide(logits[len(scene.labels) :], scene.subject.rule).cpu().numpy() for steps, logits in known.items()
+    }
     for z, size in enumerate(settings.support_sizes):
-        own = path if size == len(scene.labels) else scene.adapt(scene.labels[:size], *settings.steps[1:])
+        largest = size == len(scene.labels)
+        own = path if largest else scene.adapt(scene.labels[:size], *settings.steps[1:])
         for k, steps in enumerate(settings.steps):
-            answers = unadapted
-            if steps:
-                answers = ask(scene.subject, scene.network, own.after[steps], steps, scene.query)
-            accuracy[z, k] = _share(answers, scene)
+            seen = steps in answered and (largest or steps == 0)
+            answers = answered[steps] if seen else scene.ask(own.after[steps], steps)
+            accuracy[z, k] = scene.share(answers)
             same_share[k] = answers.mean()
     return accuracy, same_share
 
 
-def _try_rate(scene: _Scene, factor: float) -> float:
+def _try_rates(scene: _Scene, path: Adapted) -> Float[ndarray, " R"]:
+    """Accuracy after the steps of the layers at other rates."""
     steps = scene.settings.layer_steps
-    adapted = scene.adapt(scene.labels, steps, rate_factor=factor).after[steps]
-    return _share(ask(scene.subject, scene.network, adapted, steps, scene.query), scene)
+    shares: list[float] = []
+    for factor in scene.settings.rate_factors:
+        adapted = scene.adapt(scene.labels, steps, rate_factor=factor, start=path.start)
+        shares.append(scene.share(scene.ask(adapted.after[steps], steps)))
+    return np.array(shares)
 
 
 def _refit(scene: _Scene) -> float:
     """Accuracy of theta_0 with the batch-norm statistics of the support's images, without a look at their labels."""
-    twin = copy.deepcopy(scene.network)
+    twin = copy.deepcopy(scene.subject.network).eval()
     with torch.no_grad():
         recalibrate_batch_norm(twin, [scene.support])
-    return _share(ask(scene.subject, twin, scene.start, 0, scene.query), scene)
+    start = {name: value.detach() for name, value in twin.named_parameters()}
+    return scene.share(ask(scene.subject, twin, start, 0, scene.query))
 
 
 def _look(
@@ -249,29 +286,20 @@ def _look(
 
 
 def _measure_sharpness(scene: _Scene, parameters: Parameters, num_steps: int) -> float:
-    """The steepest rise of the query loss at parameters that are so many steps from the start."""
-    labels = torch.from_numpy(scene.truth.astype(np.int64)).to(scene.labels.device)
+    """The steepest rise of the loss of some queries at parameters that are so many steps from the start."""
+    chosen = np.sort(np.concatenate([np.flatnonzero(scene.truth == label)[: NUM_PROBED // 2] for label in (0, 1)]))
+    query = scene.query[torch.from_numpy(chosen).to(scene.query.device)]
+    labels = torch.from_numpy(scene.truth[chosen].astype(np.int64)).to(scene.labels.device)
     buffers = buffers_at(buffer_sets(scene.subject, scene.network), num_steps)
     place = {name: parameters[name].detach().requires_grad_() for name in scene.start}
-    parts = [(images, own, len(own) / len(labels)) for images, own in zip(*_split(scene.query, labels))]
-    gradient = {name: torch.zeros_like(value) for name, value in scene.start.items()}
-    here = 0.0
-    for images, own, share in parts:
-        there = differentiate(scene.network, place, buffers, images, own, loss=scene.subject.loss, large=())
-        here += share * float(there.loss.detach())
-        for name, value in gradient.items():
-            value.add_(there.gradient[name].detach(), alpha=share)
+    here = differentiate(scene.network, place, buffers, query, labels, loss=scene.subject.loss, large=())
 
     def loss(at: Mapping[str, Tensor]) -> Tensor:
-        values = [share * scene.subject.loss(forward(scene.network, at, buffers, x)[0], y) for x, y, share in parts]
-        return torch.stack(values).sum()
+        return scene.subject.loss(forward(scene.network, at, buffers, query)[0], labels)
 
-    return steepest_rise(loss, place, here, gradient, RADIUS * measure_length(scene.start))
-
-
-def _split(*tensors: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-    return tuple(tensor.split(AT_A_TIME) for tensor in tensors)
+    radius = RADIUS * measure_length(scene.start)
+    return steepest_rise(loss, place, float(here.loss.detach()), here.gradient, radius)
 
 
-def _share(answers: Bool[ndarray, " N"], scene: _Scene) -> float:
-    return float((answers == scene.truth).mean())
+def _sketch_all(vectors: Sequence[Float[ndarray, " P"]]) -> tuple[Float[ndarray, " M"], ...]:
+    return tuple(sketch(vector, number) for number, vector in enumerate(vectors))

@@ -1,4 +1,4 @@
-"""Every number of the adaptation analysis that may be cited, beside its untrained control."""
+"""Every number of the adaptation analysis that may be cited, beside its untrained controls."""
 
 from __future__ import annotations
 
@@ -9,33 +9,46 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from meta_baseline.adaptation_space.contrasts import average
-from meta_baseline.adaptation_space.facts import AdaptationFacts
+from meta_baseline.adaptation_space.coherence import Coherence
+from meta_baseline.adaptation_space.facts import AdaptationFacts, Measure
 from meta_baseline.adaptation_space.sharpness import RADIUS
 from meta_baseline.adaptation_space.subject import SubjectRecord
 from meta_baseline.results import Estimate
 
-_OVER = "Student's interval over episodes"
+_OVER = "Student's interval over episodes of the same tasks"
 
 
 def list_estimates(facts: AdaptationFacts) -> tuple[Estimate, ...]:
-    """Of every network, then meta against baseline; all descriptive: they speak of these networks on more episodes."""
+    """Of every network, then meta against baseline; all descriptive: they speak of these networks on more episodes.
+
+    Numbers about tasks held out are named ``held_out. ...``; coherence within and between tasks is of all episodes.
+    """
     return (
-        *(estimate for subject in facts.subjects for estimate in _describe_subject(facts, subject)),
-        *_describe_difference(facts),
+        *(
+            estimate
+            for part in facts.parts
+            for estimate in (
+                *(own for subject in part.subjects for own in _describe_subject(part, subject)),
+                *_describe_difference(part),
+            )
+        ),
+        *(estimate for subject in facts.subjects for estimate in _describe_tasks(facts, subject)),
     )
 
 
+def name_estimate(facts: AdaptationFacts, name: str) -> str:
+    """The name of a number about these episodes."""
+    return f"held_out.{name}" if facts.is_held_out else name
+
+
 def _describe_subject(facts: AdaptationFacts, subject: SubjectRecord) -> Iterator[Estimate]:
-    control = facts.control_of(subject)
-    control = None if control is subject or control is None or control.roles != subject.roles else control
     settings, key = facts.settings, subject.name.replace(" ", "_")
     after = f"after {settings.layer_steps} steps"
 
-    def estimate(
-        name: str, label: str, values: Float[ndarray, " E"], unit: str, beside: Float[ndarray, " E"] | None
-    ) -> Estimate:
-        return _estimate(facts, f"{name}.{key}", f"{label}, {subject.name}", values, unit, beside)
+    def estimate(name: str, label: str, measure: Measure, unit: str) -> Estimate:
+        beside = None if subject.is_control else facts.band(subject, measure)
+        values = measure(subject)
+        return _estimate(facts, f"{name}.{key}", f"{label}, {subject.name}", subject, values, unit, beside)
 
     for z, size in enumerate(settings.support_sizes):
         for k, steps in enumerate(settings.steps):
@@ -43,51 +56,38 @@ def _describe_subject(facts: AdaptationFacts, subject: SubjectRecord) -> Iterato
                 yield estimate(
                     f"accuracy.support_{size}.steps_{steps}",
                     f"accuracy after {steps} steps on {size} supports",
-                    subject.accuracy[:, z, k],
+                    lambda own, z=z, k=k: own.accuracy[:, z, k],
                     "accuracy",
-                    None if control is None else control.accuracy[:, z, k],
                 )
+    yield estimate("gain.all", f"gain of adapting everything {after}", lambda own: own.gain, "accuracy")
     yield estimate(
-        "gain.all",
-        f"gain of adapting everything {after}",
-        subject.gain,
-        "accuracy",
-        None if control is None else control.gain,
+        "gain.below_head", "what all layers below the head add to it", lambda own: own.below_head, "accuracy"
     )
-    below = subject.ladder[:, 0] - subject.ladder[:, -1]
-    of_control = None if control is None else control.ladder[:, 0] - control.ladder[:, -1]
-    yield estimate("gain.below_head", "what all layers below the head add to it", below, "accuracy", of_control)
     yield estimate(
         "accuracy.refitted",
         "accuracy without a step, batch norm refitted on the support's images",
-        subject.refitted,
+        lambda own: own.refitted,
         "accuracy",
-        None if control is None else control.refitted,
     )
     for number, factor in enumerate(settings.rate_factors):
         yield estimate(
             f"gain.rate_{factor * settings.learning_rate:g}",
             f"gain of adapting everything {after} at {factor:g} times the rate",
-            subject.other_rates[:, number] - subject.nothing,
+            lambda own, number=number: own.other_rates[:, number] - own.nothing,
             "accuracy",
-            None if control is None else control.other_rates[:, number] - control.nothing,
         )
     for name, label in (("before", "before adaptation"), ("after", after)):
-        attribute = f"without_head_{name}"
         yield estimate(
             f"without_head.{name}",
             f"accuracy without a head (cosine similarity to supports), {label}",
-            getattr(subject, attribute),
+            lambda own, name=name: getattr(own, f"without_head_{name}"),
             "accuracy",
-            None if control is None else getattr(control, attribute),
         )
-        attribute = f"sharpness_{name}"
         yield estimate(
             f"sharpness.{name}",
             f"steepest rise of the query loss within {RADIUS:.0%} of the parameters' length, {label}",
-            getattr(subject, attribute),
+            lambda own, name=name: getattr(own, f"sharpness_{name}"),
             "nats",
-            None if control is None else getattr(control, attribute),
         )
     measures = (
         ("added", "accuracy that adapting it adds to adapting all after it", "accuracy"),
@@ -99,22 +99,40 @@ def _describe_subject(facts: AdaptationFacts, subject: SubjectRecord) -> Iterato
     )
     for layer, role in enumerate(subject.roles):
         for measure, label, unit in measures:
-            beside = None if control is None else getattr(control, measure)[:, layer]
-            yield estimate(f"{role}.{measure}", f"{role}: {label}", getattr(subject, measure)[:, layer], unit, beside)
+            yield estimate(
+                f"{role}.{measure}",
+                f"{role}: {label}",
+                lambda own, measure=measure, layer=layer: getattr(own, measure)[:, layer],
+                unit,
+            )
     for what, coherences in (("path", subject.path_coherence), ("gradient", subject.gradient_coherence)):
-        whole = coherences[-1]
-        yield Estimate(
-            name=f"coherence.{what}.{key}",
-            label=f"mean cosine of {what}s of different episodes beyond shuffled labels, {subject.name}",
-            value=whole.beyond,
-            low=whole.low,
-            high=whole.high,
-            interval="jackknife over episodes",
-            reference=0.0,
-            reference_label=f"shuffled labels (their own mean cosine is {whole.null:.3f})",
-            n=facts.num_episodes,
-            n_unit="episodes",
-        )
+        name, label = f"coherence.{what}.{key}", f"mean cosine of {what}s of different episodes"
+        yield _estimate_coherence(facts, name, label, subject, coherences[-1])
+
+
+def _describe_tasks(facts: AdaptationFacts, subject: SubjectRecord) -> Iterator[Estimate]:
+    compared = facts.compare_tasks(subject)
+    key = subject.name.replace(" ", "_")
+    for which, words, coherence in zip(("within", "between"), ("one task", "different tasks"), compared or ()):
+        name, label = f"coherence.{which}_tasks.{key}", f"mean cosine of paths of episodes of {words}"
+        yield _estimate_coherence(facts, name, label, subject, coherence)
+
+
+def _estimate_coherence(
+    facts: AdaptationFacts, name: str, label: str, subject: SubjectRecord, coherence: Coherence
+) -> Estimate:
+    return Estimate(
+        name=name if "_tasks." in name else name_estimate(facts, name),
+        label=f"{label} beyond shuffled labels, {subject.name}",
+        value=coherence.beyond,
+        low=coherence.low,
+        high=coherence.high,
+        interval="jackknife over episodes",
+        reference=0.0,
+        reference_label=f"shuffled labels (their own mean cosine is {coherence.null:.3f})",
+        n=len(subject.episodes),
+        n_unit="episodes",
+    )
 
 
 def _describe_difference(facts: AdaptationFacts) -> Iterator[Estimate]:
@@ -124,12 +142,13 @@ def _describe_difference(facts: AdaptationFacts) -> Iterator[Estimate]:
     differences = meta.accuracy[:, -1] - baseline.accuracy[:, -1]
     for k, steps in enumerate(facts.settings.steps):
         label = f"accuracy, meta minus baseline, after {steps} steps"
-        yield _estimate(facts, f"difference.steps_{steps}", label, differences[:, k], "accuracy", None)
+        yield _estimate(facts, f"difference.steps_{steps}", label, meta, differences[:, k], "accuracy", None)
     last = facts.settings.steps.index(facts.settings.layer_steps)
     yield _estimate(
         facts,
         "difference.by_adaptation",
         f"what {facts.settings.layer_steps} steps add to the difference meta minus baseline",
+        meta,
         differences[:, last] - differences[:, 0],
         "accuracy",
         None,
@@ -140,22 +159,28 @@ def _estimate(
     facts: AdaptationFacts,
     name: str,
     label: str,
+    subject: SubjectRecord,
     values: Float[ndarray, " E"],
     unit: str,
-    beside: Float[ndarray, " E"] | None,
+    beside: tuple[ndarray, ndarray] | None,
 ) -> Estimate:
-    mean = average(values, most=1.0 if unit == "accuracy" or ".cka." in name else math.inf)
+    mean = subject.average(values, most=1.0 if unit == "accuracy" or ".cka." in name else math.inf)
     known = int(np.isfinite(values).sum())
+    where = ", tasks held out" if facts.is_held_out else ""
+    reference, label_of_it = None, ""
+    if beside is not None and np.isfinite(beside[0]):
+        low, high = (float(end) for end in beside)
+        reference, label_of_it = (low + high) / 2, f"middle of the untrained networks' means, {low:.3g} to {high:.3g}"
     return Estimate(
-        name=name,
-        label=label,
+        name=name_estimate(facts, name),
+        label=f"{label}{where}",
         value=mean.value,
         unit=unit,
         low=mean.low if known > 1 else None,
         high=mean.high if known > 1 else None,
         interval=_OVER if known > 1 else "",
-        reference=None if beside is None else average(beside).value,
-        reference_label="" if beside is None else "untrained network of the same architecture, same episodes",
+        reference=reference,
+        reference_label=label_of_it,
         n=known,
         n_unit="episodes",
     )

@@ -1,4 +1,4 @@
-"""What adaptation changes, in a few sentences with their numbers, intervals over episodes and untrained control."""
+"""What adaptation changes, in a few sentences with their numbers, intervals over episodes and untrained controls."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from meta_baseline.adaptation_space.contrasts import (
-    EpisodeMean,
     NetworkVerdict,
-    average,
     describe_mean,
+    find_sufficient,
     name_layers,
 )
-from meta_baseline.adaptation_space.facts import AdaptationFacts
+from meta_baseline.adaptation_space.estimates import name_estimate
+from meta_baseline.adaptation_space.facts import AdaptationFacts, describe_tasks
 from meta_baseline.adaptation_space.subject import SubjectRecord
 from meta_baseline.results import Finding
 
@@ -31,37 +31,39 @@ def list_findings(facts: AdaptationFacts) -> tuple[Finding, ...]:
 
 
 def _findings(facts: AdaptationFacts) -> Iterator[Finding]:
-    for subject in facts.trained:
-        yield _judge(facts, subject)
-    if (difference := _attribute(facts)) is not None:
-        yield difference
-    if (change := _describe_change(facts)) is not None:
+    for part in facts.parts:
+        for subject in part.trained:
+            yield _judge(part, subject)
+        if (difference := _attribute(part)) is not None:
+            yield difference
+    if (change := _describe_change(facts.parts[0])) is not None:
         yield change
     yield from _describe_coherence(facts)
 
 
 def _judge(facts: AdaptationFacts, subject: SubjectRecord) -> Finding:
     """Rapid learning or feature reuse, layer by layer."""
-    gain, below = average(subject.gain), average(subject.ladder[:, 0] - subject.ladder[:, -1])
-    control = facts.control_of(subject)
-    beside = f"; untrained {describe_mean(average(control.gain))}" if control is not None else ""
+    gain, below = subject.average(subject.gain), subject.average(subject.below_head)
     given = (
-        f"{facts.settings.layer_steps} steps on {facts.settings.num_support} supports change the accuracy of the "
-        f"{subject.name} network by {describe_mean(gain)} ({facts.num_episodes} episodes{beside})"
+        f"On {describe_tasks(facts)}, {facts.settings.layer_steps} steps on {facts.settings.num_support} supports "
+        f"change the accuracy of the {subject.name} network by {describe_mean(gain)} ({facts.num_episodes} episodes"
+        f"{_name_band(facts, subject)})"
     )
-    names = (f"gain.all.{subject.name}", f"gain.below_head.{subject.name}")
+    names = tuple(name_estimate(facts, f"gain.{what}.{subject.name}") for what in ("all", "below_head"))
     verdict = facts.verdicts[subject.name]
     if verdict == "no gain":
         reason = "it loses by adaptation" if gain.high < 0 else "no gain is established"
         sentence = f"{given}: {reason}, so there is neither rapid learning nor feature reuse to tell apart."
         return Finding(sentence=sentence, importance=0.45, estimates=names, beyond_control=False)
     verdicts = facts.layer_verdicts[subject.name]
+    sufficient = find_sufficient(subject.alone - subject.nothing[:, None], subject.tasks)
     parts = [
         f"{words} {layers}"
         for words, layers in (
             ("adapting adds to all layers above in", name_layers(subject.roles, verdicts, "learns")),
             ("reused as they are:", name_layers(subject.roles, verdicts, "reused")),
             ("open:", name_layers(subject.roles, verdicts, "open")),
+            ("each alone gains something:", ", ".join(np.array(subject.roles)[sufficient].tolist())),
         )
         if layers
     ]
@@ -69,12 +71,17 @@ def _judge(facts: AdaptationFacts, subject: SubjectRecord) -> Finding:
         f"{given}. This is {_WORDS[verdict]} (layers below the head add {describe_mean(below)}). "
         f"Layer by layer, {'; '.join(parts)}."
     )
-    return Finding(sentence=sentence, importance=0.6, estimates=names, beyond_control=_beyond(subject, control))
+    beyond = facts.is_beyond_controls(subject, lambda own: own.gain)
+    return Finding(sentence=sentence, importance=0.6, estimates=names, beyond_control=beyond)
 
 
-def _beyond(subject: SubjectRecord, control: SubjectRecord | None) -> bool | None:
-    """Whether adaptation gains the network more, or less, than its untrained twin; paired by episode."""
-    return None if control is None else _excludes_zero(average(subject.gain - control.gain))
+def _name_band(facts: AdaptationFacts, subject: SubjectRecord) -> str:
+    """What the untrained networks gain, for a sentence."""
+    band, number = facts.band(subject, lambda own: own.gain), len(facts.controls_of(subject))
+    if band is None:
+        return ""
+    low, high = (f"{100 * float(end):+.1f}" for end in band)
+    return f"; untrained {low} points" if number == 1 else f"; {number} untrained networks {low} to {high}"
 
 
 def _attribute(facts: AdaptationFacts) -> Finding | None:
@@ -85,13 +92,9 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
     steps = facts.settings.layer_steps
     differences = meta.accuracy[:, -1] - baseline.accuracy[:, -1]
     before, after = differences[:, 0], differences[:, facts.settings.steps.index(steps)]
-    at_start, at_end, by_steps = average(before), average(after), average(after - before)
-    numbers = (
-        f"meta minus baseline is {describe_mean(at_start)} before and {describe_mean(at_end)} after {steps} steps; "
-        f"adaptation adds {describe_mean(by_steps)} ({facts.num_episodes} episodes, one pair)"
-    )
-    there, appears = _excludes_zero(at_start), _excludes_zero(by_steps)
-    if not there and not appears and _excludes_zero(at_end):
+    at_start, at_end, by_steps = (meta.average(own) for own in (before, after, after - before))
+    there, appears = at_start.excludes_zero, by_steps.excludes_zero
+    if not there and not appears and at_end.excludes_zero:
         word = "The two networks differ in accuracy after adaptation; whether they did before stays open"
     elif not there and not appears:
         word = "Neither before nor by adaptation do the two networks come apart in accuracy"
@@ -99,61 +102,85 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
         word = "What differs in accuracy is there before adaptation, which does not change it noticeably"
     elif appears and not there:
         word = "What differs in accuracy appears with adaptation"
+    elif not at_end.excludes_zero:
+        word = "What differs in accuracy is there before adaptation, and after it no difference is left to be seen"
     else:
-        shrinks = at_start.value * by_steps.value < 0
-        change = "smaller" if shrinks else "larger"
+        change = "smaller" if abs(at_end.value) < abs(at_start.value) else "larger"
         word = f"The difference in accuracy is there before adaptation, which makes it {change}"
+    spread = _spread_of_controls(facts)
+    sentence = (
+        f"{word}: on {describe_tasks(facts)}, meta minus baseline is {describe_mean(at_start)} before and "
+        f"{describe_mean(at_end)} after {steps} steps; adaptation adds {describe_mean(by_steps)} "
+        f"({facts.num_episodes} episodes, one pair"
+        + ("" if spread is None else f"; two untrained networks differ by up to {100 * spread:.1f} points in this")
+        + ")."
+    )
+    names = ("difference.steps_0", f"difference.steps_{steps}", "difference.by_adaptation")
     return Finding(
-        sentence=f"{word}: {numbers}.",
+        sentence=sentence,
         importance=0.65 if appears else 0.5,
-        estimates=("difference.steps_0", f"difference.steps_{steps}", "difference.by_adaptation"),
-        beyond_control=there or appears or _excludes_zero(at_end),
+        estimates=tuple(name_estimate(facts, name) for name in names),
+        beyond_control=(
+            (there or appears or at_end.excludes_zero)
+            and (spread is None or max(abs(mean.value) for mean in (at_start, at_end, by_steps)) > spread)
+        ),
     )
 
 
+def _spread_of_controls(facts: AdaptationFacts) -> float | None:
+    """The largest difference in what adaptation adds to two untrained networks of one architecture."""
+    band = facts.band(facts.trained[0], lambda own: own.gain)
+    return None if band is None or len(facts.controls_of(facts.trained[0])) < 2 else float(band[1] - band[0])
+
+
 def _describe_change(facts: AdaptationFacts) -> Finding | None:
-    """In which layer activations change most, beside what the same steps do to an untrained network."""
+    """In which layer activations change most, beside what the same steps do to untrained networks."""
     parts: list[str] = []
     names: list[str] = []
     for subject in facts.trained:
-        means = np.array([average(own).value for own in subject.cka[:, :-1].T])
+        means = np.array([subject.average(own).value for own in subject.cka[:, :-1].T])
         if not len(means) or not np.isfinite(means).any():
             continue
         layer = int(np.nanargmin(means))
-        role, cka = subject.roles[layer], average(subject.cka[:, layer], most=1.0)
-        weights = average(subject.weight_change[:, layer])
-        control = facts.control_of(subject)
-        beside = ""
-        if control is not None and control.roles == subject.roles:
-            beside = f", untrained {average(control.cka[:, layer]).value:.3f}"
+        role, cka = subject.roles[layer], subject.average(subject.cka[:, layer], most=1.0)
+        weights = subject.average(subject.weight_change[:, layer])
+        band = facts.band(subject, lambda own, layer=layer: own.cka[:, layer])
+        beside = "" if band is None else f", untrained {float(band[0]):.3f} to {float(band[1]):.3f}"
         parts.append(
             f"{subject.name} {role}, CKA {cka.value:.3f} [{cka.low:.3f}, {cka.high:.3f}]{beside}, its weights moved by "
             f"{weights.value:.2%}"
         )
-        names.append(f"{role}.cka.{subject.name}")
+        names.append(name_estimate(facts, f"{role}.cka.{subject.name}"))
     if not parts:
         return None
     sentence = (
         f"Below the head, {facts.settings.layer_steps} steps change activations most in: {'; '.join(parts)} "
-        "(CKA of the same queries before and after; 1 is no change)."
+        f"(CKA of the same queries of {describe_tasks(facts)} before and after; 1 is no change)."
     )
     return Finding(sentence=sentence, importance=0.35, estimates=tuple(names))
 
 
 def _describe_coherence(facts: AdaptationFacts) -> Iterator[Finding]:
+    """Whether episodes share a direction beyond shuffled labels; within and between tasks where there are several."""
     parts: list[str] = []
+    names: list[str] = []
     beyond = False
-    for subject in facts.subjects:
-        whole = subject.path_coherence[-1]
-        parts.append(
-            f"{subject.name} {whole.value:.2f} (shuffled labels {whole.null:.2f}; beyond them {whole.beyond:+.2f} "
-            f"[{whole.low:+.2f}, {whole.high:+.2f}])"
-        )
-        beyond |= not subject.is_control and whole.low > 0
-    sentence = f"Mean cosine of the paths of different episodes: {'; '.join(parts)}."
-    names = tuple(f"coherence.path.{subject.name.replace(' ', '_')}" for subject in facts.subjects)
-    yield Finding(sentence=sentence, importance=0.3, estimates=names, beyond_control=beyond)
-
-
-def _excludes_zero(mean: EpisodeMean) -> bool:
-    return mean.low > 0 or mean.high < 0
+    for subject in facts.trained:
+        key = subject.name.replace(" ", "_")
+        compared = facts.compare_tasks(subject)
+        if compared is None:
+            given = {"": subject.path_coherence[-1]}
+            names.append(name_estimate(facts, f"coherence.path.{key}"))
+        else:
+            given = dict(zip((" of one task", " of different tasks"), compared))
+            names.extend(f"coherence.{which}_tasks.{key}" for which in ("within", "between"))
+        for words, own in given.items():
+            parts.append(
+                f"{subject.name}{words} {own.value:.2f} (beyond shuffled labels {own.beyond:+.2f} "
+                f"[{own.low:+.2f}, {own.high:+.2f}])"
+            )
+            beyond |= own.low > 0
+    controls = [subject.path_coherence[-1].beyond for subject in facts.subjects if subject.is_control]
+    beside = f"; untrained, beyond shuffled labels, {min(controls):+.2f} to {max(controls):+.2f}" if controls else ""
+    sentence = f"Mean cosine of the paths of different episodes: {'; '.join(parts)}{beside}."
+    yield Finding(sentence=sentence, importance=0.3, estimates=tuple(names), beyond_control=beyond)

@@ -7,6 +7,7 @@ alone. (In the paper the layers to freeze are counted from the image; the rungs 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,20 +19,21 @@ from torch import Tensor, nn
 
 from meta_baseline.adaptation_space.parts import Tail, cut_below
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject
-from meta_baseline.inner_loop import Parameters, buffers_at, forward, inner_steps
+from meta_baseline.inner_loop import LossGradient, Parameters, buffers_at, forward, inner_steps
 from meta_baseline.layers import Layer
+from meta_baseline.linear_steps import Gradient
 from meta_baseline.models import decide
 
-AT_A_TIME = 10
+AT_A_TIME = 20
 """Images that are answered together, so that maps of many queries are never in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
-    """Parameters after some numbers of steps, and the gradient of the support loss before the first."""
+    """Parameters after some numbers of steps, and the loss and its gradient before the first."""
 
     after: dict[int, Parameters]
-    gradient: Parameters
+    start: LossGradient
 
 
 def adapt_part(
@@ -44,10 +46,12 @@ def adapt_part(
     settings: AdaptationSettings,
     keep: Collection[int],
     rate_factor: float = 1.0,
+    start: LossGradient | None = None,
 ) -> Adapted:
     """The inner loop in which only the named parameters move; the others are the network's own.
 
-    Of the thetas on the way only those after ``keep`` steps stay in memory.
+    Of the thetas on the way only those after ``keep`` steps stay in memory. ``start`` is the gradient at theta_0 for
+    these images and labels where it is known, of these parameters or of more: freezing and rates do not change it.
     """
     own = dict(network.named_parameters())
     rates = subject.rates and {layer: rate_factor * rate for layer, rate in subject.rates.items()}
@@ -60,15 +64,29 @@ def adapt_part(
         inner_loop=settings.inner_loop(max(keep), rate_factor),
         loss=subject.loss,
         rates=rates,
+        first=start and _only(start, names),
     )
-    gradient: Parameters = {}
     kept: dict[int, Parameters] = {}
     for number, step in enumerate(steps, start=1):
-        if number == 1:
-            gradient = step.gradient.detach()
+        if number == 1 and start is None:
+            start = LossGradient(
+                loss=step.loss.detach(),
+                logits=step.logits.detach(),
+                gradient=step.gradient.detach(),
+                buffers=step.buffers,
+            )
         if number in keep:
             kept[number] = step.parameters
-    return Adapted(after=kept, gradient=gradient)
+    assert start is not None, "at least one step"
+    return Adapted(after=kept, start=start)
+
+
+def _only(start: LossGradient, names: Sequence[str]) -> LossGradient:
+    """The gradient for some parameters."""
+    chosen, gradient = set(names), start.gradient
+    tensors = {name: value for name, value in gradient.tensors.items() if name in chosen}
+    factors = {name: value for name, value in gradient.factors.items() if name in chosen}
+    return dataclasses.replace(start, gradient=Gradient(tensors, factors))
 
 
 def ask(
@@ -100,6 +118,8 @@ def measure_freezing(
     settings: AdaptationSettings,
     logits: Float[Tensor, "L K"],
     everything: float,
+    start: LossGradient,
+    each_alone: bool,
 ) -> tuple[Float[ndarray, " L"], Float[ndarray, " L"]]:
     """Accuracy by layer: when it and all after it adapt, and when it adapts alone, after ``settings.layer_steps``.
 
@@ -115,13 +135,17 @@ def measure_freezing(
         settings: steps and rate.
         logits: of supports and queries at theta_0.
         everything: the accuracy when all layers adapt, which is known already.
+        start: the gradient of all parameters at theta_0.
+        each_alone: whether each layer is adapted alone, too; NaN otherwise.
     """
     roles = [layer.role for layer in layers]
     ladder, alone = ([float("nan")] * len(roles) for _ in range(2))
 
     def accuracy(tail: Tail, names: Sequence[str]) -> float:
         num_steps = settings.layer_steps
-        adapted = adapt_part(subject, tail.network, names, tail.support, labels, settings=settings, keep=[num_steps])
+        adapted = adapt_part(
+            subject, tail.network, names, tail.support, labels, settings=settings, keep=[num_steps], start=start
+        )
         answers = ask(subject, tail.network, adapted.after[num_steps], num_steps, tail.query)
         return float((answers == truth).mean())
 
@@ -129,5 +153,8 @@ def measure_freezing(
         tail = cut_below(network, layers, first, read, images, logits)
         rung = [name for later in roles[first:] for name in parts[later]]
         ladder[first] = accuracy(tail, rung) if first else everything
-        alone[first] = accuracy(tail, parts[role]) if first < len(roles) - 1 else ladder[first]
+        if first == len(roles) - 1:
+            alone[first] = ladder[first]
+        elif each_alone:
+            alone[first] = accuracy(tail, parts[role])
     return np.array(ladder), np.array(alone)

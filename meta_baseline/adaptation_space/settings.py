@@ -26,16 +26,21 @@ class AdaptationSettings:
         support_sizes: labelled images to adapt to, ascending; small supports are part of the large ones.
         layer_steps: inner steps for everything that is said of layers, one of ``steps``, with the largest support.
         num_queries: of an episode, at most; half "same".
-        max_episodes: at most; each uses images of its own.
+        max_episodes: at most of the images of the study, and again of tasks held out; each uses images of its own.
+        control_episodes: the first so many of either, for each untrained network.
+        thorough_every: what stands beside the main numbers (other rates, layers that adapt alone, batch norm refitted,
+            sharpness) is measured in one of so many episodes; of untrained networks sharpness alone.
         learning_rate: of the inner loop, where a network did not learn rates of its own.
         rate_factors: other rates that are tried, as multiples of that one, to see whether a verdict hangs on it.
     """
 
-    steps: tuple[int, ...] = (0, 1, 5, 15)
+    steps: tuple[int, ...] = (0, 1, 5, 10)
     support_sizes: tuple[int, ...] = (4, 10)
     layer_steps: int = 5
     num_queries: int = 40
-    max_episodes: int = 16
+    max_episodes: int = 10
+    control_episodes: int = 4
+    thorough_every: int = 2
     learning_rate: float = 0.05
     rate_factors: tuple[float, ...] = (0.2, 5.0)
 
@@ -62,7 +67,7 @@ class Subject:
     """One network as it is to be adapted; nothing of it is changed.
 
     Attributes:
-        name: "meta", "baseline" or "untrained", or a control such as "untrained baseline".
+        name: "meta" or "baseline", or that of a control, which begins with "untrained".
         network: the computation and theta_0.
         loss: that it is adapted by.
         rule: that it answers by.
@@ -79,6 +84,16 @@ class Subject:
     statistics: tuple[Parameters, ...] = ()
     note: str = ""
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it is an untrained network."""
+        return is_control(self.name)
+
+
+def is_control(name: str) -> bool:
+    """Whether a network of this name is an untrained one."""
+    return name.startswith("untrained")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStimuli:
@@ -86,6 +101,7 @@ class TaskStimuli:
 
     Attributes:
         name: of the task.
+        held_out: whether the images are fresh ones of a task that no network was trained on, drawn beside the study's.
         labels: 1 = same.
         groups: shape identity, or the row number; support and queries of an episode share none.
         read: images of some rows as a network's ``prepare_images`` takes them: uint8, or floats as they are.
@@ -95,3 +111,4 @@ class TaskStimuli:
     labels: Int64[ndarray, " N"]
     groups: Int64[ndarray, " N"]
     read: Callable[[Int64[ndarray, " M"]], Tensor]
+    held_out: bool = False

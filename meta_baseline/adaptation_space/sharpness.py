@@ -10,6 +10,9 @@ from torch import Tensor
 RADIUS = 0.01
 """Of the ball, as a share of |theta_0|: both places, before and after adaptation, are probed equally far."""
 
+NUM_PROBED = 20
+"""Queries whose loss is followed, half "same"."""
+
 
 def steepest_rise(
     loss: Callable[[Mapping[str, Tensor]], Tensor],
@@ -21,7 +24,7 @@ def steepest_rise(
     """By how much the loss rises, in nats, over a step of length ``radius`` straight up its gradient.
 
     The sharpness of Foret et al. 2021 (arXiv:2010.01412, equations 1 and 2): the largest rise within the ball, its
-    place found to first order. 0 where the gradient is.
+    place found to first order. 0 where the gradient is; not a number where the place is none.
 
     Args:
         loss: at parameters.
@@ -31,7 +34,7 @@ def steepest_rise(
         radius: of the ball.
     """
     length = measure_length(gradient)
-    if not length > 0:
+    if length == 0:
         return 0.0
     ahead = {name: value + (radius / length) * gradient[name] for name, value in parameters.items()}
     with torch.no_grad():

@@ -1,19 +1,27 @@
-"""One network over all episodes: what adaptation changed, stacked; sketches are reduced to cosines and a plane."""
+"""One network over its episodes: what adaptation changed, stacked; of sketches inner products and a plane are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
+from torch import nn
 
+from meta_baseline.activations.recording import as_input
 from meta_baseline.adaptation_space.coherence import Coherence, compare_directions, principal_plane
+from meta_baseline.adaptation_space.contrasts import EpisodeMean, average
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.episode import EpisodeRecord, measure_episode
-from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
+from meta_baseline.adaptation_space.folding import fold
+from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli, is_control
 from meta_baseline.cores import map_in_threads
 from meta_baseline.layers import list_layers
 
@@ -23,10 +31,15 @@ Vectors = Sequence[tuple[Float[ndarray, " M"], ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectRecord:
-    """One network in all episodes [E]; L layers from the image to the answer, Z support sizes, K numbers of steps.
+    """One network in its episodes [E]; L layers from the image to the answer, Z support sizes, K numbers of steps.
+
+    NaN where only thorough episodes are measured: other rates, refitted statistics and layers alone, all three of
+    trained networks only; sharpness.
 
     Attributes:
         name, note, roles: of the network.
+        episodes: their numbers; networks share episodes of one number.
+        tasks: the task of each.
         rates_learned: whether it was adapted by rates or statistics of its own.
         accuracy: on each episode's queries.
         same_share: share of "same" among the answers with the largest support.
@@ -38,7 +51,9 @@ class SubjectRecord:
         weight_change: |theta_k - theta_0| / |theta_0|.
         cka, procrustes: of the queries' activations before and after.
         diverged: whether theta_k is not finite; such episodes are left out of means of weights and activations.
-        path_coherence, gradient_coherence: by layer, then of the whole network.
+        paths, shuffled_paths: inner products of the episodes' theta_k - theta_0, with true and with shuffled labels;
+            by layer, then of the whole network [G = L + 1].
+        gradients, shuffled_gradients: the same of gradients at theta_0.
         plane: theta of each episode after 0, 1, ... steps, then with shuffled labels, on two principal axes; the
             origin is the mean.
         plane_shares: of the variance on both axes.
@@ -48,6 +63,8 @@ class SubjectRecord:
     name: str
     note: str
     roles: tuple[str, ...]
+    episodes: Int64[ndarray, " E"]
+    tasks: Int64[ndarray, " E"]
     rates_learned: bool
     accuracy: Float[ndarray, "E Z K"]
     same_share: Float[ndarray, "E K"]
@@ -63,8 +80,10 @@ class SubjectRecord:
     cka: Float[ndarray, "E L"]
     procrustes: Float[ndarray, "E L"]
     diverged: Bool[ndarray, " E"]
-    path_coherence: tuple[Coherence, ...]
-    gradient_coherence: tuple[Coherence, ...]
+    paths: Float[ndarray, "G E E"]
+    shuffled_paths: Float[ndarray, "G E E"]
+    gradients: Float[ndarray, "G E E"]
+    shuffled_gradients: Float[ndarray, "G E E"]
     plane: Float[ndarray, "E T 2"]
     plane_shares: Float[ndarray, " 2"]
     sharpness_before: Float[ndarray, " E"]
@@ -73,7 +92,17 @@ class SubjectRecord:
     @property
     def is_control(self) -> bool:
         """Whether it is an untrained network."""
-        return self.name.startswith("untrained")
+        return is_control(self.name)
+
+    @property
+    def path_coherence(self) -> tuple[Coherence, ...]:
+        """How far episodes agree on the direction, by layer, then of the whole network."""
+        return tuple(compare_directions(*pair) for pair in zip(self.paths, self.shuffled_paths))
+
+    @property
+    def gradient_coherence(self) -> tuple[Coherence, ...]:
+        """The same of gradients at theta_0."""
+        return tuple(compare_directions(*pair) for pair in zip(self.gradients, self.shuffled_gradients))
 
     @property
     def nothing(self) -> Float[ndarray, " E"]:
@@ -86,42 +115,63 @@ class SubjectRecord:
         return self.ladder[:, 0] - self.nothing
 
     @property
+    def below_head(self) -> Float[ndarray, " E"]:
+        """What all layers below the head add to adapting the head alone."""
+        return self.ladder[:, 0] - self.ladder[:, -1]
+
+    @property
     def added(self) -> Float[ndarray, "E L"]:
         """What each layer adds to the accuracy beyond all layers above it; these sum to ``gain``."""
         return self.ladder - np.column_stack([self.ladder[:, 1:], self.nothing])
+
+    def average(self, values: Float[ndarray, " E"], *, level: float = 0.95, most: float = math.inf) -> EpisodeMean:
+        """The mean of one number of each of its episodes, and the interval over episodes of the same tasks."""
+        return average(values, tasks=self.tasks, level=level, most=most)
+
+    def among(self, episodes: Int64[ndarray, " D"]) -> SubjectRecord:
+        """The same network in those of its episodes that are among these numbers."""
+        kept = np.flatnonzero(np.isin(self.episodes, episodes))
+        chosen: dict[str, ndarray] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and field.name != "plane_shares":
+                pairs = value.ndim == 3 and field.name in ("paths", "shuffled_paths", "gradients", "shuffled_gradients")
+                chosen[field.name] = value[:, kept][:, :, kept] if pairs else value[kept]
+        return dataclasses.replace(self, **chosen)
 
 
 def measure_subject(
     subject: Subject,
     tasks: Sequence[TaskStimuli],
-    episodes: Sequence[AdaptationEpisode],
+    episodes: Mapping[int, AdaptationEpisode],
     settings: AdaptationSettings,
     *,
     workers: int,
     progress: Progress,
 ) -> SubjectRecord:
-    """One network in every episode, ``workers`` episodes at a time."""
+    """One network in its episodes, given by their numbers, ``workers`` of them at a time."""
+    network = arrange(subject, tasks, next(iter(episodes.values())))
 
     def measure(number: int) -> EpisodeRecord:
         episode = episodes[number]
-        return measure_episode(subject, tasks[episode.task], episode, settings)
+        return measure_episode(subject, network, tasks[episode.task], episode, settings)
 
     records: list[EpisodeRecord] = map_in_threads(
-        measure, range(len(episodes)), workers=workers, progress=progress, desc=f"adaptation, {subject.name}"
+        measure, list(episodes), workers=workers, progress=progress, desc=f"adaptation, {subject.name}"
     )
-    paths = [_inner_products([record.paths[k] for record in records]) for k in range(len(settings.steps) - 1)]
-    at_layer_steps = paths[settings.steps.index(settings.layer_steps) - 1]
-    shuffled = _inner_products([record.shuffled_path for record in records])
-    gradients = _inner_products([record.gradient for record in records])
-    shuffled_gradients = _inner_products([record.shuffled_gradient for record in records])
+    at_layer_steps = settings.steps.index(settings.layer_steps) - 1
     plane, shares = _find_plane(records)
     return SubjectRecord(
         name=subject.name,
         note=subject.note,
         roles=tuple(layer.role for layer in list_layers(subject.network)),
         rates_learned=subject.rates is not None or bool(subject.statistics),
-        path_coherence=_compare(at_layer_steps, shuffled),
-        gradient_coherence=_compare(gradients, shuffled_gradients),
+        episodes=np.array(list(episodes)),
+        tasks=np.array([episode.task for episode in episodes.values()]),
+        paths=_inner_products([record.paths[at_layer_steps] for record in records]),
+        shuffled_paths=_inner_products([record.shuffled_path for record in records]),
+        gradients=_inner_products([record.gradient for record in records]),
+        shuffled_gradients=_inner_products([record.shuffled_gradient for record in records]),
         plane=plane,
         plane_shares=shares,
         accuracy=_stack(records, "accuracy"),
@@ -143,17 +193,25 @@ def measure_subject(
     )
 
 
+def arrange(subject: Subject, tasks: Sequence[TaskStimuli], episode: AdaptationEpisode) -> nn.Module:
+    """The network in evaluation mode as it is run, in the order of memory in which convolutions are quickest."""
+    network = copy.deepcopy(subject.network).eval().requires_grad_(False)
+    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    images = as_input(network, tasks[episode.task].read(episode.support[:4]), next(network.parameters()).device)
+    return fold(network, list_layers(network), images)
+
+
 def _stack(records: Sequence[EpisodeRecord], name: str) -> ndarray:
     return np.array([getattr(record, name) for record in records])
 
 
-def _inner_products(vectors: Vectors) -> list[Float[ndarray, "E E"]]:
+def _inner_products(vectors: Vectors) -> Float[ndarray, "G E E"]:
     """Of all pairs of episodes, layer by layer, then of all layers together."""
     by_layer: list[Float[ndarray, "E E"]] = []
     for number in range(len(vectors[0])):
         stacked = _stack_finite([episode[number] for episode in vectors])
         by_layer.append(stacked @ stacked.T)
-    return [*by_layer, np.sum(by_layer, axis=0)]
+    return np.array([*by_layer, np.sum(by_layer, axis=0)])
 
 
 def _stack_finite(vectors: Sequence[Float[ndarray, " M"]]) -> Float[ndarray, "E M"]:
@@ -161,10 +219,6 @@ def _stack_finite(vectors: Sequence[Float[ndarray, " M"]]) -> Float[ndarray, "E 
     stacked = np.stack(vectors).astype(np.float64)
     stacked[~np.isfinite(stacked).all(axis=1)] = np.nan
     return stacked
-
-
-def _compare(grams: Sequence[Float[ndarray, "E E"]], null: Sequence[Float[ndarray, "E E"]]) -> tuple[Coherence, ...]:
-    return tuple(compare_directions(*pair) for pair in zip(grams, null))
 
 
 def _find_plane(records: Sequence[EpisodeRecord]) -> tuple[Float[ndarray, "E T 2"], Float[ndarray, " 2"]]:

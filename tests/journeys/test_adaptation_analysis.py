@@ -31,16 +31,18 @@ def test_adaptation_is_analysed_when_asked_for_and_again_only_when_something_cha
     report = (study.output_dir / "report.html").read_text(encoding="utf-8")
     assert "Which layers have to adapt" in report
     summary = json.loads((study.output_dir / "summary.json").read_text(encoding="utf-8"))
-    assert "gain.all.untrained" in json.dumps(summary["adaptation_analysis"])
+    assert "gain.all.untrained_3" in json.dumps(summary["adaptation_analysis"])
     capsys.readouterr()
     assert main(arguments) == 0
     assert "Everything is already in" in capsys.readouterr().out
 
 
-def test_the_untrained_control_is_step_0_and_says_so(study: SmallStudy):
+def test_three_untrained_networks_are_the_control_and_the_first_is_step_0(study: SmallStudy):
     result = load_result(study.output_dir / "adaptation_analysis")
-    assert [subject.name for subject in result.facts.subjects] == ["meta", "baseline", "untrained"]
+    names = [subject.name for subject in result.facts.subjects]
+    assert names == ["meta", "baseline", "untrained 1", "untrained 2", "untrained 3"]
     assert "Step 0 of the meta network." in result.facts.subjects[2].note
+    assert "A fresh initialisation." in result.facts.subjects[3].note
 
 
 def test_too_few_images_fail_this_analysis_with_one_line_and_exit_6(study: SmallStudy, tmp_path: Path):

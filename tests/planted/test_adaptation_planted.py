@@ -20,7 +20,9 @@ def _compare(world: World) -> AdaptationResult:
 def _measure(world: World, seed: int) -> SubjectRecord:
     task, subject = make_task(world, seed=seed), make_subject(world, seed=seed)
     episodes = draw_episodes([task], QUICK, np.random.default_rng(seed))
-    return measure_subject(subject, [task], episodes, QUICK, workers=1, progress=lambda items, **_: items)
+    return measure_subject(
+        subject, [task], dict(enumerate(episodes)), QUICK, workers=1, progress=lambda items, **_: items
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def test_the_one_layer_that_is_missing_learns_and_the_others_are_reused(world: W
     others = [word for own in verdicts for word in own.values()]
     # One in forty worlds may call another layer a learner by chance.
     assert others.count("reused") >= len(others) - 2
-    below = [judge_network(record.gain, record.ladder[:, 0] - record.ladder[:, -1]) for record in records]
+    below = [judge_network(record.gain, record.below_head) for record in records]
     assert below.count(verdict) >= 11
     alone = np.mean([record.alone - record.nothing[:, None] for record in records], axis=(0, 1))
     assert (alone > 0.3).tolist() == [role == learner for role in ROLES]
@@ -59,7 +61,7 @@ def test_a_network_that_cannot_gain_gets_a_verdict_at_no_more_than_the_nominal_r
     gains = []
     for seed in range(40):
         record = _measure("nothing to learn", seed)
-        gains.append(judge_network(record.gain, record.ladder[:, 0] - record.ladder[:, -1]) != "no gain")
+        gains.append(judge_network(record.gain, record.below_head) != "no gain")
     # One side of a 95 % interval: 1 of 40 expected, 5 or more in one of 300 such tests.
     assert sum(gains) < 5
 

@@ -16,6 +16,7 @@ from meta_baseline.adaptation import AdaptationSettings, Subject, TaskStimuli, c
 from meta_baseline.adaptation_space.drawing import draw_episodes
 from meta_baseline.adaptation_space.episode import measure_episode
 from meta_baseline.adaptation_space.parts import cut_below, name_parameters
+from meta_baseline.adaptation_space.subject import arrange
 from meta_baseline.errors import UsageError
 from meta_baseline.figures.adaptation import FIGURES
 from meta_baseline.inner_loop import inner_steps, parameters_and_buffers
@@ -23,7 +24,9 @@ from meta_baseline.layers import list_layers
 from meta_baseline.results import load_result, save_result
 from meta_baseline.tables.adaptation import tabulate_adaptation
 
-_SMALL = AdaptationSettings(steps=(0, 1, 3), support_sizes=(2, 4), layer_steps=3, num_queries=10, max_episodes=4)
+_SMALL = AdaptationSettings(
+    steps=(0, 1, 3), support_sizes=(2, 4), layer_steps=3, num_queries=10, max_episodes=4, thorough_every=1
+)
 
 
 def _convolutional() -> tuple[Subject, TaskStimuli]:
@@ -40,7 +43,7 @@ def _convolutional() -> tuple[Subject, TaskStimuli]:
 def test_every_rung_of_the_ladder_is_the_inner_loop_with_rate_0_for_what_is_frozen():
     subject, task = _convolutional()
     episode = draw_episodes([task], _SMALL, np.random.default_rng(0))[0]
-    record = measure_episode(subject, task, episode, _SMALL)
+    record = measure_episode(subject, arrange(subject, [task], episode), task, episode, _SMALL)
     network = copy.deepcopy(subject.network).eval()
     layers = list_layers(network)
     parts = name_parameters(network, layers)
@@ -56,6 +59,8 @@ def test_every_rung_of_the_ladder_is_the_inner_loop_with_rate_0_for_what_is_froz
         logits = torch.func.functional_call(network, {**last.parameters, **buffers}, (query,))
         right = ((logits[:, -1] > 0).numpy() == task.labels[episode.query]).mean()
         assert record.ladder[first] == pytest.approx(right)
+        if 0 < first < len(layers) - 1:
+            assert np.isfinite(record.alone[first])
 
 
 def test_adaptation_changes_neither_the_network_nor_its_statistics_nor_its_mode():
@@ -197,7 +202,10 @@ def test_refitting_batch_norm_forgets_the_statistics_that_it_had():
         network.get_submodule("bn1").get_buffer("running_mean").add_(3.0)
     shifted = dataclasses.replace(subject, network=network)
     episode = draw_episodes([task], _SMALL, np.random.default_rng(0))[0]
-    own, other = (measure_episode(each, task, episode, _SMALL).refitted for each in (subject, shifted))
+    own, other = (
+        measure_episode(each, arrange(each, [task], episode), task, episode, _SMALL).refitted
+        for each in (subject, shifted)
+    )
     assert own == other
 
 

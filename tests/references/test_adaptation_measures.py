@@ -37,7 +37,7 @@ def test_intervals_over_episodes_are_students_and_leave_out_what_is_undefined():
 
 
 def test_relative_change_is_a_ratio_of_lengths():
-    assert relative_change(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(0.1)
+    assert relative_change(np.array([3.0, 4.0]), np.array([0.0, 0.5])) == pytest.approx(0.1)
     assert np.isnan(relative_change(np.zeros(2), np.ones(2)))
 
 
