@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from meta_baseline.activations.recording import Batch
-from meta_baseline.alignment import PermutationSpec, apply_permutation
+from meta_baseline.alignment import PermutationSpec, apply_permutation, match_weights
 from meta_baseline.checkpoints import load_models
 from meta_baseline.layers import list_layers, pair_layers
 from meta_baseline.results import Check, Estimate, Finding, save_result
@@ -33,6 +33,7 @@ from meta_baseline.weight_space.findings import list_findings
 from meta_baseline.weight_space.first_layer import compare_first_layers
 from meta_baseline.weight_space.inputs import (
     check_companion,
+    check_counts,
     check_parameters,
     list_bad_statistics,
     list_constant,
@@ -80,6 +81,8 @@ def compare_weight_spaces(
     baseline_initial: nn.Module | None = None,
     meta_seeds: Sequence[nn.Module] = (),
     baseline_seeds: Sequence[nn.Module] = (),
+    meta_seed_initials: Sequence[nn.Module] = (),
+    baseline_seed_initials: Sequence[nn.Module] = (),
     meta_checkpoints: Checkpoints = (),
     baseline_checkpoints: Checkpoints = (),
     permutations: PermutationSpec | None = None,
@@ -96,6 +99,7 @@ def compare_weight_spaces(
         meta_initial, baseline_initial: each network's own step 0, where it is known.
         meta_seeds, baseline_seeds: further networks of each condition, by the same recipe from other seeds; they make
             the right yardstick, the difference of two seeds.
+        meta_seed_initials, baseline_seed_initials: step 0 of each of these, in their order, or none.
         meta_checkpoints, baseline_checkpoints: images seen and network, for checkpoints on the way, in order.
         permutations: the symmetries of networks that are no chain of layers, such as residual ones; default: derived.
         loader: batches of (images, labels, ...), on whose first images the loss between the networks is measured, units
@@ -106,18 +110,21 @@ def compare_weight_spaces(
     Raises:
         InputError: when no layer corresponds, weights are no real numbers, or a step 0, seed or checkpoint does not fit
             its network.
-        UsageError: for images without labels, or symmetries that do not fit.
+        UsageError: for images without labels, symmetries that do not fit, or not one step 0 for every further seed.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     pairing = pair_layers(meta_model, baseline_model)
-    for name, model, initial, others, series in (
-        ("meta", meta_model, meta_initial, meta_seeds, meta_checkpoints),
-        ("baseline", baseline_model, baseline_initial, baseline_seeds, baseline_checkpoints),
+    for name, model, initial, others, starts, series in (
+        ("meta", meta_model, meta_initial, meta_seeds, meta_seed_initials, meta_checkpoints),
+        ("baseline", baseline_model, baseline_initial, baseline_seeds, baseline_seed_initials, baseline_checkpoints),
     ):
         check_parameters(name, model)
         check_companion("step 0", name, model, initial)
+        check_counts(name, len(others), len(starts))
         for other in others:
             check_companion("further seed", name, model, other)
+        for start in starts:
+            check_companion("step 0 of a further seed", name, model, start)
         for _, checkpoint in series:
             check_companion("checkpoint on the way", name, model, checkpoint)
     untrained = draw_untrained(meta_model, rng)
@@ -128,15 +135,21 @@ def compare_weight_spaces(
     roles = [role for role in roles if not {("meta", role), ("baseline", role)} & excluded]
 
     scattered = shuffle_weights(meta_model, rng), shuffle_weights(baseline_model, rng)
-    seed_pairs = (*pair_seeds(meta_model, meta_seeds), *pair_seeds(baseline_model, baseline_seeds))
+    meta_pairs, baseline_pairs = pair_seeds(meta_model, meta_seeds), pair_seeds(baseline_model, baseline_seeds)
+    seed_pairs = (*meta_pairs, *baseline_pairs)
+    seed_networks = ("meta",) * len(meta_pairs) + ("baseline",) * len(baseline_pairs)
     fresh_pairs = split_pairs(untrained)
     pairs = ((meta_model, baseline_model), *fresh_pairs, scattered, *seed_pairs) if roles else ()
     matched = run_in_threads(lambda pair: relate_networks(*pair, roles, permutations), pairs, workers)
     relation, aligned = matched[0] if matched else (None, baseline_model)
-    fresh_pair = (fresh_pairs[0][0], matched[1][1]) if matched else fresh_pairs[0]
-    relations = [one for one, _ in matched]  # of the reordered networks only two are needed
-    del matched
+    relations = [one for one, _ in matched]
     controls = relations[1 : 1 + len(fresh_pairs)]
+    # Of the reordered networks only those are kept that stand for the controls of a kind.
+    places = {"untrained": 1, "shuffled": 1 + len(fresh_pairs)}
+    for i, network in enumerate(seed_networks):
+        places.setdefault(f"{network} seeds", 2 + len(fresh_pairs) + i)
+    control_pairs = {name: (pairs[i][0], matched[i][1]) for name, i in places.items()} if matched else {}
+    del matched
 
     skipped = {id(model): frozenset[str]() for model in (meta_model, baseline_model, *scattered)}
     for owner, role in excluded:
@@ -150,9 +163,17 @@ def compare_weight_spaces(
 
     layers: list[LayerWeights] = []
     displacements: list[LayerDisplacement] = []
-    for network, model, initial, fresh, seeds, shuffled in (
-        ("meta", meta_model, meta_initial, untrained, meta_seeds, scattered[0]),
-        ("baseline", baseline_model, baseline_initial, baseline_untrained, baseline_seeds, scattered[1]),
+    for network, model, initial, fresh, seeds, starts, shuffled in (
+        ("meta", meta_model, meta_initial, untrained, meta_seeds, meta_seed_initials, scattered[0]),
+        (
+            "baseline",
+            baseline_model,
+            baseline_initial,
+            baseline_untrained,
+            baseline_seeds,
+            baseline_seed_initials,
+            scattered[1],
+        ),
     ):
         layers += collect_layers(
             network,
@@ -165,7 +186,8 @@ def compare_weight_spaces(
         )
         if initial is not None:
             kept = [layer.role for layer in list_layers(model) if layer.role not in skipped[id(model)]]
-            displacements += measure_displacements(model, initial, fresh, network=network, roles=kept)
+            ends = [(model, initial), *zip(seeds, starts)]
+            displacements += measure_displacements(ends, fresh, network=network, roles=kept, workers=workers)
     yardstick = judge_pair(
         values_of(measured[id(meta_model)]),
         values_of(measured[id(baseline_model)]),
@@ -175,7 +197,7 @@ def compare_weight_spaces(
     )
     projections: tuple[LayerProjection, ...] = ()
     if roles:
-        projections = project_layers(meta_model, aligned, *fresh_pair, roles, rng, workers)
+        projections = project_layers((meta_model, aligned), control_pairs, roles, rng, workers)
     shared = share_parameters(meta_initial, baseline_initial, roles)
     # Networks with one step 0 still share its order of units: matching their ends would tear their start in two.
     orders = {} if relation is None or shared else relation.alignment.permutations
@@ -184,16 +206,19 @@ def compare_weight_spaces(
         relation,
         loader=loader,
         pairing=pairing,
-        third=("an untrained network", untrained[0]) if meta_initial is None else ("step 0 of meta", meta_initial),
+        step_0=meta_initial,
+        shared=shared,
         untrained=(untrained[0], untrained[1]),
-        seed_pairs=seed_pairs,
+        seed_pairs={name: pair for name, pair in control_pairs.items() if name.endswith("seeds")},
         spec=permutations,
         roles=roles,
         workers=workers,
     )
     first_role = list_layers(meta_model)[0].role
     intact = not {(network, first_role) for network in ("meta", "baseline")} & excluded
-    first_layer = compare_first_layers(meta_model, aligned, fresh_pair, on_images.image) if intact else None
+    first_layer = None
+    if intact and control_pairs:
+        first_layer = compare_first_layers((meta_model, aligned), control_pairs, on_images.image)
     facts = WeightFacts(
         pairing=pairing,
         layers=tuple(layers),
@@ -205,6 +230,7 @@ def compare_weight_spaces(
         controls=tuple(controls),
         shuffled=relations[1 + len(fresh_pairs)] if relations else None,
         seed_relations=tuple(relations[2 + len(fresh_pairs) :]),
+        seed_networks=seed_networks,
         yardstick=yardstick,
         projections=projections,
         network_projection=project_networks(
@@ -212,8 +238,12 @@ def compare_weight_spaces(
                 *_trace("meta", meta_model, meta_initial, meta_checkpoints, {}, permutations),
                 *_trace("baseline", baseline_model, baseline_initial, baseline_checkpoints, orders, permutations),
                 *(NetworkPoint(network="untrained", num_images=0, model=model) for model in untrained[:3]),
+                *(NetworkPoint(network="shuffled", num_images=-1, model=x) for x in control_pairs.get("shuffled", ())),
+                *_match_seeds("meta", meta_model, meta_seeds, roles, permutations, workers),
+                *_match_seeds("baseline", meta_model, baseline_seeds, roles, permutations, workers),
             ],
             roles,
+            workers,
         ),
         connectivity=on_images.connectivity,
         connectivity_reason=on_images.reason,
@@ -257,6 +287,23 @@ def _trace(
         NetworkPoint(network=network, num_images=count, model=apply_permutation(one, orders, spec) if orders else one)
         for count, one in way
     ]
+
+
+def _match_seeds(
+    network: str,
+    meta: nn.Module,
+    seeds: Sequence[nn.Module],
+    roles: Sequence[str],
+    spec: PermutationSpec | None,
+    workers: int,
+) -> list[NetworkPoint]:
+    """Further networks of one condition, each in the order that matches it to the meta network."""
+
+    def place(seed: nn.Module) -> NetworkPoint:
+        orders = match_weights(meta, seed, roles=roles, spec=spec).permutations
+        return NetworkPoint(network=f"{network} seed", num_images=-1, model=apply_permutation(seed, orders, spec))
+
+    return run_in_threads(place, seeds, workers) if roles else []
 
 
 def _logit_change(

@@ -66,9 +66,9 @@ def scale_layer(model: nn.Module, layer: Layer) -> ScaledLayer:
 
     Parameters only: running statistics do not enter. Filters that are zero stay zero.
     """
-    weight, bias = _parameter(model, f"{layer.name}.weight"), _parameter(model, f"{layer.name}.bias")
-    assert weight is not None, f"{layer.name} has no weight"
-    norms = np.sqrt(np.square(weight.reshape(len(weight), -1), dtype=np.float64).sum(axis=1))
+    bias = _parameter(model, f"{layer.name}.bias")
+    weight = model.get_parameter(f"{layer.name}.weight").detach().to("cpu", torch.float32)
+    norms = torch.linalg.vector_norm(weight.reshape(len(weight), -1), dim=1).double().numpy()
     vectors: list[Array] = []
     if normalises_filters(model, layer):
         form, size = "filters at equal norm", norms
@@ -80,9 +80,9 @@ def scale_layer(model: nn.Module, layer: Layer) -> ScaledLayer:
     if columns := [vector for vector in affine if vector is not None and vector.shape == norms.shape]:
         pair = np.stack(columns, axis=1)
         vectors.append(pair / _nonzero(np.sqrt(np.square(pair).sum(axis=1).mean())))
-    scaled = weight / _nonzero(size).reshape(-1, *[1] * (weight.ndim - 1))
-    joined = np.concatenate(vectors, axis=1) if vectors else np.zeros((len(weight), 0))
-    return ScaledLayer(role=layer.role, form=form, weight=scaled.astype(np.float32), vectors=joined.astype(np.float32))
+    scaled = weight.numpy() / _nonzero(size).astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
+    joined = np.concatenate(vectors, axis=1) if vectors else np.zeros((len(norms), 0))
+    return ScaledLayer(role=layer.role, form=form, weight=scaled, vectors=joined.astype(np.float32))
 
 
 def _norm_of(model: nn.Module, layer: Layer) -> nn.Module | None:

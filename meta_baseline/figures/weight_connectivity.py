@@ -7,7 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from meta_baseline.figures.style import ACCENT, BASELINE, CONTROL, INK, META, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.figures.style import (
+    ACCENT,
+    BASELINE,
+    COLOURS,
+    CONTROL,
+    INK,
+    META,
+    UNTRAINED,
+    FigureSpec,
+    new_figure,
+    styled,
+)
 from meta_baseline.figures.weight_parts import add_legend
 from meta_baseline.weight_analysis import WeightSpaceResult
 from meta_baseline.weight_space.connectivity import LossPath, LossSurface
@@ -27,9 +38,10 @@ def draw_paths(result: WeightSpaceResult) -> Figure | None:
         return None
     figure = new_figure(7.2, 3.2)
     left, right = figure.subplots(1, 2)
-    for index, path in enumerate(connectivity.seed_paths):
-        look = {"color": INK, "linestyle": ":", "linewidth": 1.2}
-        _draw_path((left, right), path, "two seeds of one condition" if index == 0 else "", look)
+    for path in connectivity.seed_paths:
+        kind = path.name.split(",")[0]  # "meta seeds" or "baseline seeds"
+        look = {"color": COLOURS[kind.split()[0]], "linestyle": ":", "linewidth": 1.4}
+        _draw_path((left, right), path, f"two {kind}, matched and reset", look)
     for path in connectivity.paths:
         _draw_path((left, right), path, path.name, {**_LOOKS[path.name], "marker": "o", "markersize": 3})
     left.axhline(np.log(2), color=UNTRAINED, linewidth=1.0, alpha=0.6)
@@ -69,9 +81,10 @@ def draw_surface(result: WeightSpaceResult) -> Figure | None:
     filled = ax.contourf(surface.x, surface.y, surface.losses, levels=levels, cmap="viridis", extend=beyond)
     if low < np.log(2) < high:
         ax.contour(surface.x, surface.y, surface.losses, levels=[np.log(2)], colors="white", linewidths=1.2)
+    ax.plot(*np.meshgrid(surface.x, surface.y), ".", color="white", markersize=1.5, alpha=0.6)
     _mark_corners(ax, surface)
     bar = figure.colorbar(filled, ax=ax, shrink=0.9)
-    bar.set_label("cross-entropy, nats")
+    bar.set_label(f"cross-entropy, nats ({surface.num_images} images)")
     bar.set_ticks([tick for tick in MaxNLocator(5).tick_values(low, top) if low <= tick <= top])
     ax.set_aspect("equal")
     ax.set_title("Loss on the plane through both")
@@ -83,7 +96,7 @@ def draw_surface(result: WeightSpaceResult) -> Figure | None:
 
 
 def _mark_corners(ax: Axes, surface: LossSurface) -> None:
-    marks = zip(("meta", "baseline, matched", surface.third), (META, BASELINE, UNTRAINED), surface.corners)
+    marks = zip(("meta", surface.second, surface.third), (META, BASELINE, UNTRAINED), surface.corners)
     for label, colour, (x, y) in marks:
         ax.plot(x, y, "o", color=colour, markersize=9, markeredgecolor="white", markeredgewidth=1.4)
         ax.annotate(
@@ -104,15 +117,17 @@ FIGURES = (
         title="What lies between the two networks",
         how_to_read="Networks whose weights are averages of the two, from meta at the left to baseline at the right. A "
         "hump is a barrier: the two solve the task in ways that do not mix. What matching removes of it was only the "
-        "order of units; what resetting batch norm removes was only shrunken activations. The grey line is guessing.",
+        "order of units; what resetting batch norm removes was only shrunken activations. Dotted lines join two runs "
+        "of one condition: a hump no higher than theirs is what another seed makes as well. The grey line is guessing.",
         draw=draw_paths,
     ),
     FigureSpec(
         slug="loss_surface",
         title="The ground between the networks and step 0",
         how_to_read="Every point of the plane is a network; colour is its loss, with batch-norm statistics of the "
-        "images at hand. The three dots lie on the plane exactly; everything else is one slice of a space of very many "
-        "dimensions, so that two valleys that look apart may be joined outside of it.",
+        "images at hand, measured at the small dots and interpolated between them. The three large dots lie on the "
+        "plane exactly; everything else is one slice of a space of very many dimensions, so that two valleys that look "
+        "apart may be joined outside of it.",
         draw=draw_surface,
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meta_baseline.figures.style import ACCENT, COLOURS, UNTRAINED, new_figure
+from meta_baseline.figures.style import ACCENT, COLOURS, INK, UNTRAINED, new_figure
 from meta_baseline.weight_analysis import WeightSpaceResult
 
 T = TypeVar("T")
@@ -42,6 +42,13 @@ def draw_seeds(ax: Axes, roles: Sequence[str], values: dict[str, list[float]], n
     for role, others in values.items():
         where = [roles.index(role) + shift] * len(others)
         ax.plot(where, others, "o", color=COLOURS[network], markerfacecolor="none", markersize=3, markeredgewidth=0.8)
+
+
+def draw_shuffled(ax: Axes, roles: Sequence[str], values: dict[str, float], network: str) -> None:
+    """Small crosses: the network's own weights in random places."""
+    shift = {"meta": -0.41, "baseline": 0.41}[network]
+    where = [roles.index(role) + shift for role in values]
+    ax.plot(where, list(values.values()), "x", color=COLOURS[network], markersize=3.5, markeredgewidth=0.9)
 
 
 def make_panels(count: int, *, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
@@ -97,6 +104,12 @@ def add_network_labels(ax: Axes, networks: Sequence[str], *, marker: str = "o") 
     """Legend entries of the networks."""
     for name in networks:
         ax.plot([], [], marker=marker, linestyle="" if marker else "-", color=COLOURS[name], label=name)
+
+
+def add_seed_line_label(ax: Axes, result: WeightSpaceResult) -> None:
+    """Legend entry of the thin lines of further seeds, where there are any."""
+    if any(layer.seeds for layer in result.layers):
+        ax.plot([], [], color=INK, linewidth=0.8, linestyle="--", label="further seeds")
 
 
 def add_control_label(ax: Axes, label: str) -> None:

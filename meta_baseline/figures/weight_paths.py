@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meta_baseline.figures.style import COLOURS, UNTRAINED, FigureSpec, new_figure, styled
+from meta_baseline.figures.style import COLOURS, INK, UNTRAINED, FigureSpec, new_figure, styled
 from meta_baseline.figures.weight_parts import NETWORKS, add_legend, format_percent
 from meta_baseline.weight_analysis import WeightSpaceResult
 from meta_baseline.weight_space.trajectories import NetworkProjection
@@ -20,8 +20,10 @@ def draw_network_paths(result: WeightSpaceResult) -> Figure | None:
         return None
     figure = new_figure(7.2, 4.0)
     ax = figure.subplots()
-    untrained = [i for i, network in enumerate(paths.networks) if network == "untrained"]
-    ax.plot(*paths.coordinates[untrained].T, "o", color=UNTRAINED, markersize=5, label="untrained networks")
+    for name, look, label in _CONTROLS:
+        chosen = [i for i, network in enumerate(paths.networks) if network == name]
+        if chosen:
+            ax.plot(*paths.coordinates[chosen].T, label=label, linestyle="", **look)
     for network in NETWORKS:
         _draw_path(ax, paths, network)
     ax.set_title("Whole networks")
@@ -29,7 +31,7 @@ def draw_network_paths(result: WeightSpaceResult) -> Figure | None:
     ax.set_ylabel(f"component 2 ({format_percent(paths.explained[1])})")
     ax.set_aspect("equal", adjustable="datalim")
     known = np.isfinite(paths.walk_explained)
-    if known and len(paths.networks) - len(untrained) > len(NETWORKS) + 1:
+    if known and sum(network in NETWORKS for network in paths.networks) > len(NETWORKS) + 1:
         text = f"steps in unrelated directions would put {format_percent(paths.walk_explained)} on both components"
         ax.text(1.0, 1.02, text, transform=ax.transAxes, ha="right", fontsize=8.5)
     add_legend(figure, ax, columns=3)
@@ -48,21 +50,35 @@ def _draw_path(ax: Axes, paths: NetworkProjection, network: str) -> None:
         ax.plot(*places[0], "o", color=colour, markersize=8, markerfacecolor="none", label=f"{network}, step 0")
     span = float(np.ptp(paths.coordinates, axis=0).max())
     labelled = [places[0], places[-1]]
-    for place, count in zip(places[1:-1], images[1:-1]):
-        if min(np.linalg.norm(place - other) for other in labelled) < 0.06 * span:
+    for i, (place, count) in enumerate(zip(places[1:-1], images[1:-1]), start=1):
+        if min(np.linalg.norm(place - other) for other in labelled) < 0.07 * span:
             continue
         labelled.append(place)
-        below = network == NETWORKS[0]
         words = f"{count / 1000:g}k" if count >= 1000 else str(count)
+        side = _beside(places, i, paths.coordinates.mean(axis=0))
         ax.annotate(
-            words,
-            place,
-            xytext=(0, -11 if below else 5),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7.5,
+            words, place, xytext=tuple(11 * side), textcoords="offset points", ha="center", va="center", fontsize=7.5,
             color=colour,
-        )
+        )  # fmt: skip
+
+
+def _beside(places: np.ndarray, i: int, centre: np.ndarray) -> np.ndarray:
+    """The direction from a point of a path that leaves the path at a right angle, away from ``centre``."""
+    along = places[i + 1] - places[i - 1]
+    across = np.array([-along[1], along[0]])
+    across = across if across @ (places[i] - centre) >= 0 else -across
+    return across / max(float(np.linalg.norm(across)), 1e-30)
+
+
+_CONTROLS = (
+    ("untrained", {"marker": "o", "color": UNTRAINED, "markersize": 5}, "untrained networks"),
+    ("shuffled", {"marker": "x", "color": INK, "markersize": 7}, "own weights shuffled"),
+    *(
+        (f"{name} seed", {"marker": "s", "color": COLOURS[name], "markersize": 5, "fillstyle": "none"}, f"{name} seeds")
+        for name in NETWORKS
+    ),
+)
+"""How networks are drawn that did not enter the fit."""
 
 
 FIGURES = (
@@ -72,8 +88,9 @@ FIGURES = (
         how_to_read="Each dot is a whole network; lines join the checkpoints of one training run, with the images seen "
         "beside them. The baseline's units are in the order that matches its final network to the meta network, or as "
         "stored where both started from one step 0. Any long walk looks like a smooth curve on two components: compare "
-        "the shares on the axes with the share that steps in unrelated directions would give. Untrained networks lie "
-        "off this plane, and so near its centre.",
+        "the shares on the axes with the share that steps in unrelated directions would give. Untrained networks, both "
+        "networks with their weights in random places, and further seeds (matched to the meta network) did not enter "
+        "the fit: they lie off this plane, and where they are drawn is only their shadow on it.",
         draw=draw_network_paths,
     ),
 )

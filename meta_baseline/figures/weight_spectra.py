@@ -10,6 +10,7 @@ from meta_baseline.figures.style import COLOURS, UNTRAINED, FigureSpec, styled
 from meta_baseline.figures.weight_parts import (
     add_legend,
     add_network_labels,
+    add_seed_line_label,
     count_columns,
     list_networks,
     make_panels,
@@ -32,6 +33,8 @@ def draw_spectra(result: WeightSpaceResult) -> Figure | None:
             ranks = np.arange(1, len(layer.singular_values) + 1)
             low, high = (extreme(layer.untrained_singular_values, axis=0) for extreme in (np.min, np.max))
             ax.fill_between(ranks, low, high, color=UNTRAINED, alpha=0.35, linewidth=0.8)
+            for seed in layer.seed_singular_values:
+                ax.plot(ranks, seed, color=COLOURS[layer.network], linewidth=0.7, alpha=0.6, linestyle="--")
             ax.plot(ranks, layer.shuffled_singular_values, color=COLOURS[layer.network], linewidth=1.0, linestyle=":")
             ax.plot(ranks, layer.singular_values, color=COLOURS[layer.network], linewidth=1.4, alpha=0.9)
         ax.set_title(role)
@@ -46,8 +49,9 @@ def draw_spectra(result: WeightSpaceResult) -> Figure | None:
         ax.set_xlabel("rank")
     add_network_labels(axes[0], list_networks(result), marker="")
     axes[0].plot([], [], color=UNTRAINED, linestyle=":", linewidth=1.2, label="own weights shuffled")
+    add_seed_line_label(axes[0], result)
     axes[0].fill_between([], [], [], color=UNTRAINED, alpha=0.35, linewidth=0, label="range of untrained networks")
-    add_legend(figure, axes[0])
+    add_legend(figure, axes[0], columns=3)
     return figure
 
 

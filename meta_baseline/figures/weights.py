@@ -16,10 +16,12 @@ from meta_baseline.figures.weight_parts import (
     add_control_label,
     add_legend,
     add_network_labels,
+    add_seed_line_label,
     count_columns,
     draw_controls,
     draw_dots,
     draw_seeds,
+    draw_shuffled,
     format_percent,
     list_networks,
     make_panels,
@@ -65,6 +67,9 @@ def draw_distributions(result: WeightSpaceResult) -> Figure | None:
         for layer in layers:
             bounds = [np.maximum(extreme(layer.untrained_survival, axis=0), 1e-12) for extreme in (np.min, np.max)]
             ax.fill_between(edges, bounds[0], bounds[1], color=UNTRAINED, alpha=0.35, linewidth=0.8)
+            for seed in layer.seed_survival:
+                look = {"color": COLOURS[layer.network], "linewidth": 0.7, "alpha": 0.6, "linestyle": "--"}
+                ax.plot(edges, np.maximum(seed, 1e-12), **look)
             ax.plot(edges, np.maximum(layer.survival, 1e-12), color=COLOURS[layer.network], linewidth=1.4, alpha=0.9)
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(NullLocator())
@@ -81,6 +86,7 @@ def draw_distributions(result: WeightSpaceResult) -> Figure | None:
     for ax in axes[-columns:]:
         ax.set_xlabel("|w| / rms")
     add_network_labels(axes[0], list_networks(result), marker="")
+    add_seed_line_label(axes[0], result)
     axes[0].fill_between([], [], [], color=UNTRAINED, alpha=0.35, linewidth=0, label="range of untrained networks")
     add_legend(figure, axes[0])
     return figure
@@ -103,6 +109,9 @@ def draw_layer_statistics(result: WeightSpaceResult) -> Figure | None:
             draw_dots(ax, roles, own, network)
             seeds = {x.role: _seed_values(x, statistic) for x in result.layers if x.network == network}
             draw_seeds(ax, roles, seeds, network)
+            if title in _OF_PLACES:
+                moved = {x.role: statistic(x, x.shuffled) for x in result.layers if x.network == network}
+                draw_shuffled(ax, roles, moved, network)
         ax.set_title(title, fontsize=9.5)
         if title in _FROM_ZERO:
             top = max(_FROM_ZERO[title], ax.get_ylim()[1])
@@ -111,9 +120,10 @@ def draw_layer_statistics(result: WeightSpaceResult) -> Figure | None:
         mark_roles(ax, roles, labelled=ax in axes[-3:])
     add_network_labels(axes[0], list_networks(result))
     add_control_label(axes[0], "range of untrained networks")
+    axes[0].plot([], [], "x", color=INK, markersize=3.5, markeredgewidth=0.9, label="own weights shuffled")
     if any(layer.seeds for layer in result.layers):
         axes[0].plot([], [], "o", color=INK, markerfacecolor="none", markersize=3, label="further seeds")
-    add_legend(figure, axes[0])
+    add_legend(figure, axes[0], columns=3)
     return figure
 
 
@@ -141,12 +151,14 @@ def draw_matching(result: WeightSpaceResult) -> Figure | None:
     right.set_ylabel("mean squared cosine")
     left.plot([], [], "o", color=ACCENT, label="meta and baseline, matched")
     left.plot([], [], "o", color=ACCENT, markerfacecolor="none", label="before matching")
-    for index, seeds in enumerate(result.seed_relations):
+    for seeds, network in zip(result.seed_relations, result.seed_networks):
+        look = {"color": COLOURS[network], "markerfacecolor": "none", "markersize": 4}
         for ax, value in ((left, "cosine_aligned"), (right, "overlap")):
             places = [getattr(seeds.by_role(role), value) for role in roles]
-            ax.plot(np.arange(len(roles)) + 0.25, places, "s", color=INK, markerfacecolor="none", markersize=4)
-        if index == 0:
-            left.plot([], [], "s", color=INK, markerfacecolor="none", markersize=4, label="two seeds of one condition")
+            ax.plot(np.arange(len(roles)) + 0.25, places, "s", **look)
+    for network in dict.fromkeys(result.seed_networks):
+        look = {"color": COLOURS[network], "markerfacecolor": "none", "markersize": 4}
+        left.plot([], [], "s", **look, label=f"two {network} seeds, matched")
     if result.shuffled is not None:
         for ax, value in ((left, "cosine_aligned"), (right, "overlap")):
             places = [getattr(result.shuffled.by_role(role), value) for role in roles]
@@ -171,7 +183,9 @@ def draw_displacement(result: WeightSpaceResult) -> Figure | None:
     for ax, (title, label, value, control) in zip(axes, _DISPLACEMENT_PANELS):
         draw_controls(ax, [[control(x) for x in result.displacements if x.role == role] for role in roles])
         for network in NETWORKS:
-            draw_dots(ax, roles, {x.role: value(x) for x in result.displacements if x.network == network}, network)
+            own = [x for x in result.displacements if x.network == network]
+            draw_dots(ax, roles, {x.role: value(x) for x in own}, network)
+            draw_seeds(ax, roles, {x.role: [value(seed) for seed in x.seeds] for x in own}, network)
         ax.set_title(title)
         ax.set_ylabel(label)
         ax.set_ylim(min(-0.05 * ax.get_ylim()[1], ax.get_ylim()[0]), None)
@@ -185,6 +199,10 @@ def draw_displacement(result: WeightSpaceResult) -> Figure | None:
         mark_roles(ax, roles)
     add_network_labels(axes[0], [name for name in NETWORKS if any(x.network == name for x in result.displacements)])
     axes[0].plot([], [], color=UNTRAINED, linewidth=2, label="unrelated initialisation")
+    if any(x.seeds for x in result.displacements):
+        axes[0].plot(
+            [], [], "o", color=INK, markerfacecolor="none", markersize=3, label="further seeds, from their own"
+        )
     add_legend(figure, axes[0])
     return figure
 
@@ -207,26 +225,22 @@ def _draw_projection(ax: Axes, layer: LayerProjection) -> None:
     ax.set_title(layer.role)
     ax.set_xlabel(f"component 1 ({format_percent(points.explained[0])})")
     ax.set_ylabel(f"component 2 ({format_percent(points.explained[1])})")
-    ax.text(
-        1.0,
-        1.03,
-        f"untrained fit {format_percent(layer.control_explained)}",
-        transform=ax.transAxes,
-        ha="right",
-        fontsize=8.5,
-    )
-    low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.16 * (high - low), high)  # room for the line below
-    ax.text(
-        0.98,
-        0.02,
-        f"stays {layer.stability.mean():.2f} (untrained {layer.control_stability.mean():.2f})",
-        transform=ax.transAxes,
-        ha="right",
-        fontsize=8,
-    )
+    _write_shares(ax, layer)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(3))
+
+
+def _write_shares(ax: Axes, layer: LayerProjection) -> None:
+    """What two axes reach in the control pairs, and how much of the plane stays, in the lowest part of the panel."""
+    shares = {name: format_percent(share) for name, share in layer.control_explained.items() if np.isfinite(share)}
+    lines = [", ".join(f"{name} {shares[name]}" for name in ("untrained", "shuffled") if name in shares)]
+    if seeds := [shares[f"{name} seeds"] for name in NETWORKS if f"{name} seeds" in shares]:
+        lines.append("seeds " + " / ".join(seeds))
+    lines.append(f"stays {layer.stability.mean():.2f} (untrained {layer.control_stability.mean():.2f})")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.13 * len(lines) * (high - low), high)
+    text = ax.text(0.98, 0.02, "\n".join(lines), transform=ax.transAxes, ha="right", fontsize=7.5)
+    text.set_in_layout(False)
 
 
 def _untrained_values(layer: LayerWeights, statistic: StatisticOf) -> list[float]:
@@ -265,6 +279,16 @@ _STATISTIC_PANELS: tuple[tuple[str, StatisticOf], ...] = (
     ("Operator norm, dense", _named("operator_norm")),
 )
 
+_OF_PLACES = {
+    "Stable rank / possible",
+    "Effective rank / possible",
+    "Participation / possible",
+    "Values beyond own shuffle",
+    "Cosine with nearest unit",
+    "Operator norm, dense",
+}
+"""Panels of statistics that change when the weights change places."""
+
 _FROM_ZERO = {"Norm as stored / untrained": 1.2, "Dead units, fraction": 0.1, "Values beyond own shuffle": 0.02}
 """Panels whose axis starts at zero, and the least height of its upper end."""
 
@@ -286,9 +310,11 @@ FIGURES = (
         slug="joint_projection",
         title="Filters of both networks in one basis",
         how_to_read="Each dot is a unit, placed by its incoming weights on the two directions in which the units of "
-        "both networks, matched, vary most. Percentages are shares of that variance; at the top right, the share that "
-        "two such directions reach in two untrained networks; below, how much of the plane stays when units are drawn "
-        "again. Networks that learnt alike lie on each other, away from the grey dots.",
+        "both networks, matched, vary most. Percentages are shares of that variance; below, what two directions "
+        "reach together when they are fitted to two untrained networks, to both networks with their weights in random "
+        "places, and to two seeds of one condition where these were given (meta / baseline), all matched first; then "
+        "how much of the plane stays when units are drawn again. Networks that learnt alike lie on each other, away "
+        "from the grey dots.",
         draw=draw_joint_projection,
     ),
     FigureSpec(
@@ -303,7 +329,9 @@ FIGURES = (
         slug="layer_statistics",
         title="Every layer's weights in numbers",
         how_to_read="Dots are the two networks, grey the range of untrained networks. What matters is a dot's distance "
-        "from its grey band, and whether the two dots part. Filters before batch norm are measured at equal norm.",
+        "from its grey band, and whether the two dots part further than seeds of one condition do. Crosses show the "
+        "same weights in random places, where places matter to the statistic: what is left there is the work of the "
+        "weights' distribution alone. Filters before batch norm are measured at equal norm.",
         draw=draw_layer_statistics,
     ),
     FigureSpec(

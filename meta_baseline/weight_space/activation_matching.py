@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -88,14 +87,15 @@ class _Sums:
     def add(self, first: Tensor, second: Tensor) -> None:
         self.count += first.shape[1]
         for i, values in enumerate((first, second)):
-            self.means[i] += values.sum(dim=1, dtype=torch.float64).cpu().numpy()
-            self.squares[i] += values.square().sum(dim=1, dtype=torch.float64).cpu().numpy()
+            self.means[i] += values.sum(dim=1).double().cpu().numpy()
+            self.squares[i] += values.square().sum(dim=1).double().cpu().numpy()
         self.products += (first @ second.T).double().cpu().numpy()
 
     def correlate(self) -> Float[np.ndarray, "U U"]:
         means = [total / self.count for total in self.means]
         variances = [np.maximum(s / self.count - m**2, 0.0) for s, m in zip(self.squares, means)]
-        sizes = [np.sqrt(v) * (v > 1e-10 * (s / self.count + 1e-30)) for v, s in zip(variances, self.squares)]
+        # Sums in single precision leave a variance of rounding size where nothing varies.
+        sizes = [np.sqrt(v) * (v > 1e-5 * (s / self.count + 1e-30)) for v, s in zip(variances, self.squares)]
         scale = sizes[0][:, None] * sizes[1][None, :]
         covariance = self.products / self.count - np.outer(means[0], means[1])
         return np.where(scale > 0, covariance / np.where(scale > 0, scale, 1.0), 0.0)

@@ -10,8 +10,8 @@ anew at every point (REPAIR, Jordan et al. 2023, arXiv:2211.08403).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,13 @@ from meta_baseline.models import DecisionRule, decision_margin, recalibrate_batc
 from meta_baseline.weight_space.threads import run_in_threads
 
 BATCH = 64
+"""Images over which batch norm takes its statistics at a time."""
+
+MOST_SURFACE_IMAGES = 64
+"""Images of one point of the surface: there are many points, all with the same images."""
+
+AT_A_TIME = 16
+"""Images that go through a network together where batch norm does not look at them: their maps stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +81,20 @@ class LossSurface:
     """Loss on the plane through three networks, batch norm using the statistics of the images at every point.
 
     Attributes:
-        third: what the third network is, e.g. "step 0 of the meta network".
+        second: how the baseline was ordered; as stored where both networks started from the third.
+        third: what the third network is, e.g. "step 0 of meta".
         x, y: [G] distances along the line from meta to baseline, and perpendicular to it, in units of their distance.
-        losses: [G, G] in nats; row i belongs to y[i].
+        losses: [G, G] in nats, of ``num_images`` images; row i belongs to y[i].
         corners: [3, 2] where meta, baseline and the third network lie.
     """
 
+    second: str
     third: str
     x: Float[np.ndarray, " G"]
     y: Float[np.ndarray, " G"]
     losses: Float[np.ndarray, "G G"]
     corners: Float[np.ndarray, "3 2"]
+    num_images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +134,20 @@ def trace_paths(
     return tuple(run_in_threads(measure, lines, workers))
 
 
+def trace_seed_paths(
+    pairs: Mapping[str, tuple[nn.Module, nn.Module]], data: LabelledImages, num_points: int, workers: int = 1
+) -> tuple[LossPath, ...]:
+    """The line between two networks of one condition, the second already matched, for each pair; batch norm reset."""
+
+    def measure(item: tuple[str, tuple[nn.Module, nn.Module]]) -> LossPath:
+        kind, pair = item
+        reset = has_running_statistics(pair[0])
+        name = f"{kind}, matched" + (", batch norm reset" if reset else "")
+        return measure_path(*pair, data, name=name, num_points=num_points, reset=reset)
+
+    return tuple(run_in_threads(measure, list(pairs.items()), workers))
+
+
 def measure_path(
     first: nn.Module, second: nn.Module, data: LabelledImages, *, name: str, num_points: int, reset: bool = False
 ) -> LossPath:
@@ -146,7 +170,7 @@ def measure_surface(
     third: nn.Module,
     data: LabelledImages,
     *,
-    name: str,
+    names: tuple[str, str],
     num_points: int,
     workers: int = 1,
 ) -> LossSurface | None:
@@ -167,6 +191,9 @@ def measure_surface(
     margin = 0.2 * (high - low).max()
     x, y = (np.linspace(low[i] - margin, high[i] + margin, num_points) for i in (0, 1))
 
+    count = min(len(data.images), MOST_SURFACE_IMAGES)
+    chosen = replace(data, images=data.images[:count], labels=data.labels[:count])
+
     def measure_row(height_of_row: float) -> list[float]:
         between = copy.deepcopy(meta).eval()
         use_batch_statistics(between)
@@ -175,11 +202,11 @@ def measure_surface(
             shift = height_of_row / height
             weights = {key: base[key] + (place * across[key] + shift * upward[key]) for key in trained}
             _load(between, {**base, **weights})
-            losses.append(_score(between, data, whole=True)[0])
+            losses.append(_score(between, chosen, whole=True)[0])
         return losses
 
     losses = np.array(run_in_threads(measure_row, list(y), workers))
-    return LossSurface(third=name, x=x, y=y, losses=losses, corners=places)
+    return LossSurface(second=names[0], third=names[1], x=x, y=y, losses=losses, corners=places, num_images=count)
 
 
 def has_running_statistics(model: nn.Module) -> bool:
@@ -199,7 +226,7 @@ def _batch_norms(model: nn.Module) -> Sequence[nn.modules.batchnorm._BatchNorm]:
 
 def _score(model: nn.Module, data: LabelledImages, *, whole: bool = False) -> tuple[float, float]:
     device = next(model.parameters()).device
-    size = len(data.images) if whole else BATCH
+    size = len(data.images) if whole else AT_A_TIME
     with torch.inference_mode():
         logits = torch.cat([model(as_input(model, batch, device)) for batch in data.images.split(size)])
         margin = decision_margin(logits, data.rule).double().cpu()

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from meta_baseline.alignment import scale_layer
 from meta_baseline.layers import list_layers
 from meta_baseline.models import untrained_copy
 from meta_baseline.weight_space.facts import LayerWeights
+from meta_baseline.weight_space.inputs import list_damaged
 from meta_baseline.weight_space.layer_statistics import LayerMeasurement, measure_layer
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -33,14 +35,21 @@ def draw_untrained(model: ModelT, rng: np.random.Generator) -> list[ModelT]:
 
 
 def shuffle_weights(model: ModelT, rng: np.random.Generator) -> ModelT:
-    """A copy in which the weights of every layer stand in random places: all that is left is their distribution."""
+    """A copy in which the weights of every layer stand in random places: all that is left is their distribution.
+
+    That of the scaled weights, sorted before they are shuffled: neither the order of units nor the size of filters
+    before batch norm changes the copy. Layers that are not finite stay as they are.
+    """
     shuffled = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     with torch.no_grad():
-        for layer in list_layers(shuffled):
+        damaged = {item.role for item in list_damaged("", model)}
+        for layer in (layer for layer in list_layers(shuffled) if layer.role not in damaged):
             weight = shuffled.get_parameter(f"{layer.name}.weight")
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-            weight.copy_(weight.reshape(-1)[order].view_as(weight))
+            scaled = torch.from_numpy(np.sort(scale_layer(model, layer).weight, axis=None))
+            scaled *= float(weight.float().norm()) / max(float(scaled.norm()), 1e-30)
+            order = torch.randperm(weight.numel(), generator=generator)
+            weight.copy_(scaled[order].view_as(weight))
     return shuffled
 
 
@@ -78,14 +87,20 @@ def collect_layers(
             seeds=_by_name(own, seeds),
             survival=own.survival,
             untrained_survival=np.stack([other[layer.role].survival for other in untrained]),
+            seed_survival=_stack([other[layer.role].survival for other in seeds], own.survival),
             singular_values=own.singular_values,
             shuffled_singular_values=shuffled[layer.role].singular_values,
             untrained_singular_values=np.stack([other[layer.role].singular_values for other in untrained]),
+            seed_singular_values=_stack([other[layer.role].singular_values for other in seeds], own.singular_values),
             tail=own.tail,
         )
         for layer in list_layers(model)
         if (own := measured.get(layer.role)) is not None
     ]
+
+
+def _stack(rows: Sequence[np.ndarray], alike: np.ndarray) -> np.ndarray:
+    return np.array(rows).reshape(len(rows), len(alike))
 
 
 def _by_name(own: LayerMeasurement, others: Sequence[Measured]) -> dict[str, np.ndarray]:

@@ -141,7 +141,7 @@ def _relation_estimates(facts: WeightFacts, layer: LayerRelation) -> Iterator[Es
                 label=f"{layer.role}: variance of both networks' units on the first two joint components",
                 value=float(projection.projection.explained.sum()),
                 unit="fraction of variance",
-                reference=projection.control_explained,
+                reference=projection.control_explained["untrained"],
                 reference_label="the same fitted on two matched untrained networks",
                 n=2 * layer.num_units,
                 n_unit="units",
@@ -191,7 +191,7 @@ def _network_estimates(facts: WeightFacts) -> Iterator[Estimate]:
             unit="fraction of variance",
             reference=walk if np.isfinite(walk) else None,
             reference_label="steps of the same lengths in unrelated directions" if np.isfinite(walk) else "",
-            n=sum(network != "untrained" for network in facts.network_projection.networks),
+            n=sum(network in ("meta", "baseline") for network in facts.network_projection.networks),
             n_unit="networks",
         )
     yield from _connectivity_estimates(facts)

@@ -31,9 +31,10 @@ class LayerWeights:
         shuffled: the same of a copy whose weights stand in random places.
         untrained: [S] the same of each fresh initialisation.
         seeds: [S] the same of further networks of this condition; empty when none was given.
-        survival, untrained_survival: [B], [S, B] share of weights with |w| / rms above each magnitude edge.
-        singular_values, shuffled_singular_values, untrained_singular_values: [R], [R], [S, R] of the scaled weights, in
-            falling order.
+        survival, untrained_survival, seed_survival: [B], [S, B], [S, B] share of weights with |w| / rms above each
+            magnitude edge.
+        singular_values, shuffled_singular_values, untrained_singular_values, seed_singular_values: [R], [R], [S, R],
+            [S, R] of the scaled weights, in falling order.
         tail: the power law of the squared singular values, or why none may be fitted.
     """
 
@@ -48,9 +49,11 @@ class LayerWeights:
     seeds: dict[str, Float[np.ndarray, " S"]]
     survival: Float[np.ndarray, " B"]
     untrained_survival: Float[np.ndarray, "S B"]
+    seed_survival: Float[np.ndarray, "S B"]
     singular_values: Float[np.ndarray, " R"]
     shuffled_singular_values: Float[np.ndarray, " R"]
     untrained_singular_values: Float[np.ndarray, "S R"]
+    seed_singular_values: Float[np.ndarray, "S R"]
     tail: TailFit
 
     @property
@@ -71,6 +74,7 @@ class WeightFacts:
         controls: pairs of untrained networks that were matched the same way.
         shuffled: both networks with their weights in random places, matched the same way.
         seed_relations: pairs of networks of one condition, matched the same way; none without further seeds.
+        seed_networks: the condition of each of these pairs, "meta" or "baseline".
         yardstick: how different the layers' statistics are beside pairs of one recipe; None without a pair to compare.
         projections: joint principal components of the units of each comparable layer.
         network_projection: whole networks, with step 0 and checkpoints, on two components; None with fewer than three.
@@ -97,6 +101,7 @@ class WeightFacts:
     controls: tuple[NetworkRelation, ...]
     shuffled: NetworkRelation | None
     seed_relations: tuple[NetworkRelation, ...]
+    seed_networks: tuple[str, ...]
     yardstick: Yardstick | None
     projections: tuple[LayerProjection, ...]
     network_projection: NetworkProjection | None

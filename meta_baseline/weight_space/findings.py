@@ -44,18 +44,19 @@ def _likeness_finding(facts: WeightFacts) -> Finding:
     assert facts.relation is not None
     layers, before, after = facts.relation.layers, facts.relation.cosine_unaligned, facts.relation.cosine_aligned
     control = [relation.cosine_aligned for relation in facts.controls]
+    beyond = after > max(control) + 0.01
     rests_on = ("network.cosine.aligned", "network.cosine.unaligned")
     if facts.initial_shared:
         along = pool_by_units(
             [facts.num_units(role) for role in facts.displacement_cosines], list(facts.displacement_cosines.values())
         )
         sentence = (
-            f"The two networks still share their common initialisation: their weights have cosine {after:.2f}, and "
-            f"{facts.relation.moved_fraction:.0%} of the units changed place in matching. What training added agrees "
-            f"with cosine {along:.2f} (unrelated directions: 0)."
+            f"The two networks started from the same weights. In the order of units that they share, their weights "
+            f"have cosine {_plain(before)} (at the start: 1); {after:.2f} once units are matched, where "
+            f"{facts.relation.moved_fraction:.0%} of them change place, and matching two untrained networks gives "
+            f"{_range(control)}. What training added agrees with cosine {_plain(along)} (unrelated directions: 0)."
         )
-        return Finding(sentence=sentence, importance=0.4, estimates=rests_on)
-    beyond = after > max(control) + 0.01
+        return Finding(sentence=sentence, importance=0.4, estimates=rests_on, beyond_control=beyond)
     # A layer of one or two units can agree by chance.
     wide = [layer for layer in layers if layer.num_units >= FEWEST_UNITS] or layers
     leader = max(wide, key=lambda layer: layer.cosine_aligned - float(facts.control_cosines(layer.role).mean()))

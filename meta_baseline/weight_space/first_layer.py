@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,66 +14,80 @@ from meta_baseline.activations.recording import as_input, evaluating, recording
 from meta_baseline.alignment import scale_layer
 from meta_baseline.layers import list_layers
 
-NUM_PAIRS = 12
+NUM_PAIRS, NUM_CONTROL_PAIRS = 12, 3
 LARGEST_MAP = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstLayer:
-    """Pairs of first-layer filters, from the most to the least alike, evenly chosen over all pairs.
+class FilterPairs:
+    """Pairs of first-layer filters of two networks, from the most to the least alike, evenly chosen over all pairs.
 
     Attributes:
-        units: [K] index of each pair's unit in the meta network.
-        meta, baseline: [K, C, h, w] filters at equal norm; the baseline's after matching.
-        untrained: [2, K, C, h, w] pairs of two matched untrained networks, chosen the same way.
-        cosines, untrained_cosines: [U] of all pairs, in falling order.
-        pair_cosines: [K] of the pairs shown.
+        units: [K] index of each pair's unit in the first network.
+        first, second: [K, C, h, w] filters at equal norm; those of the second network after matching.
+        pair_cosines: [K] of the pairs shown; ``cosines``: [U] of all pairs, in falling order.
+    """
+
+    units: np.ndarray
+    first: Float[np.ndarray, "K C h w"]
+    second: Float[np.ndarray, "K C h w"]
+    pair_cosines: Float[np.ndarray, " K"]
+    cosines: Float[np.ndarray, " U"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstLayer:
+    """Pairs of filters of meta and baseline network, those of control pairs, and what filters do to an image.
+
+    Attributes:
+        controls: by name of the pair ("untrained", "shuffled", "meta seeds", "baseline seeds").
         stimulus: [H, W] the image, grey, as the network reads it; empty without images.
         meta_maps, baseline_maps: [K, h', w'] the units' answers to it after the non-linearity; empty without images.
     """
 
     role: str
-    units: np.ndarray
-    meta: Float[np.ndarray, "K C h w"]
-    baseline: Float[np.ndarray, "K C h w"]
-    untrained: Float[np.ndarray, "2 K C h w"]
-    cosines: Float[np.ndarray, " U"]
-    untrained_cosines: Float[np.ndarray, " U"]
-    pair_cosines: Float[np.ndarray, " K"]
+    pairs: FilterPairs
+    controls: dict[str, FilterPairs]
     stimulus: Float[np.ndarray, "H W"]
     meta_maps: Float[np.ndarray, "K h w"]
     baseline_maps: Float[np.ndarray, "K h w"]
 
 
 def compare_first_layers(
-    meta: nn.Module, matched: nn.Module, untrained: tuple[nn.Module, nn.Module], image: Tensor | None
+    networks: tuple[nn.Module, nn.Module], controls: Mapping[str, tuple[nn.Module, nn.Module]], image: Tensor | None
 ) -> FirstLayer | None:
-    """The first convolution of both networks, matched; None where it is none or its filters differ in shape."""
-    layers = [list_layers(model)[0] for model in (meta, matched)]
+    """The first convolution of matched networks; None where it is none or its filters differ in shape."""
+    layers = [list_layers(model)[0] for model in networks]
     if layers[0].kind != "conv" or layers[0].shape != layers[1].shape:
         return None
-    filters = [_filters(model) for model in (meta, matched, *untrained)]
-    cosines, fresh = _cosines(filters[0], filters[1]), _cosines(filters[2], filters[3])
-    order, fresh_order = np.argsort(-cosines, kind="stable"), np.argsort(-fresh, kind="stable")
-    places = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(NUM_PAIRS, len(order)))})
-    units, fresh_units = order[places], fresh_order[places]
+    pairs = _pair_filters(*networks, NUM_PAIRS)
     maps = [np.zeros((0, 0, 0)) for _ in range(2)]
     stimulus = np.zeros((0, 0))
     if image is not None:
-        maps = [_answers(model, image)[units] for model in (meta, matched)]
-        stimulus = _shrunk(as_input(meta, image, "cpu").mean(dim=1)).numpy()[0]
+        maps = [_answers(model, image)[pairs.units] for model in networks]
+        stimulus = _shrunk(as_input(networks[0], image, "cpu").mean(dim=1)).numpy()[0]
     return FirstLayer(
         role=layers[0].role,
-        units=units,
-        meta=filters[0][units],
-        baseline=filters[1][units],
-        untrained=np.stack([filters[2][fresh_units], filters[3][fresh_units]]),
-        cosines=cosines[order],
-        untrained_cosines=fresh[fresh_order],
-        pair_cosines=cosines[units],
+        pairs=pairs,
+        controls={name: _pair_filters(*pair, NUM_CONTROL_PAIRS) for name, pair in controls.items()},
         stimulus=stimulus,
         meta_maps=maps[0],
         baseline_maps=maps[1],
+    )
+
+
+def _pair_filters(one: nn.Module, other: nn.Module, most: int) -> FilterPairs:
+    first, second = _filters(one), _filters(other)
+    cosines = _cosines(first, second)
+    order = np.argsort(-cosines, kind="stable")
+    places = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(most, len(order)))})
+    units = order[places]
+    return FilterPairs(
+        units=units,
+        first=first[units],
+        second=second[units],
+        pair_cosines=cosines[units],
+        cosines=cosines[order],
     )
 
 

@@ -17,6 +17,9 @@ from meta_baseline.weight_space.connectivity import LabelledImages
 LARGE_SIDE = 96
 """Inputs of this side and more, in pixels, get fewer images and points: they take twenty times as long."""
 
+MIDDLE_SIDE = 48
+"""Inputs of this side and more get fewer points of the surface."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
@@ -31,8 +34,8 @@ def choose_effort(model: nn.Module) -> Effort:
     """By the size of the network's input, so that the whole analysis stays below a minute on two cores."""
     side = getattr(getattr(model, "architecture", None), "image_size", LARGE_SIDE)
     if side >= LARGE_SIDE:
-        return Effort(num_images=96, path_points=5, surface_points=5)
-    return Effort(num_images=256, path_points=11, surface_points=7)
+        return Effort(num_images=96, path_points=5, surface_points=7)
+    return Effort(num_images=256, path_points=11, surface_points=9 if side >= MIDDLE_SIDE else 13)
 
 
 def take_images(loader: Iterable[Batch], model: nn.Module, num_images: int) -> LabelledImages:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from meta_baseline.errors import InputError
+from meta_baseline.errors import InputError, UsageError
 from meta_baseline.layers import Layer, LayerPairing, list_layers
 
 
@@ -26,7 +26,9 @@ def list_damaged(network: str, model: nn.Module) -> tuple[NotCompared, ...]:
     damaged: list[NotCompared] = []
     for layer in list_layers(model):
         values = [state[name] for name in parameter_names(layer) if name in state]
-        count = sum(int((~torch.isfinite(value)).sum()) for value in values)
+        # A sum is finite only where everything in it is; most layers need no second look.
+        suspects = [value for value in values if not bool(torch.isfinite(value.detach().sum()))]
+        count = sum(int((~torch.isfinite(value)).sum()) for value in suspects)
         if count:
             reason = f"{count} of its parameters are not finite"
             damaged.append(NotCompared(role=layer.role, network=network, reason=reason))
@@ -95,6 +97,19 @@ def check_companion(what: str, network: str, model: nn.Module, companion: nn.Mod
         raise InputError(
             f"The {what} given for the {network} network is damaged: in {damaged[0].role} {damaged[0].reason}. "
             "Pass another one, or none."
+        )
+
+
+def check_counts(network: str, num_seeds: int, num_starts: int) -> None:
+    """Refuse step 0 of some further seeds only: it could not be told which.
+
+    Raises:
+        UsageError: when there are any, but not one for every seed.
+    """
+    if num_starts not in (0, num_seeds):
+        raise UsageError(
+            f"{num_seeds} further seeds of the {network} network were given and {num_starts} step 0 of them. "
+            "Give one for each, in their order, or none."
         )
 
 

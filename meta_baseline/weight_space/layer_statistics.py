@@ -164,13 +164,18 @@ def cosine_and_distance(meta: ScaledLayer, baseline: ScaledLayer) -> tuple[float
 
     The distance is in [0, 2]: 0 for equal layers, 1.41 for perpendicular ones.
     """
-    one, other = (layer.weight.astype(np.float64).reshape(-1) for layer in (meta, baseline))
-    norms = float(one @ one), float(other @ other)
+    one, other = (layer.weight.reshape(len(layer.weight), -1) for layer in (meta, baseline))
+    norms = _inner(one, one), _inner(other, other)
     if min(norms) == 0.0:
         return float("nan"), float("nan")
-    inner = float(one @ other)
+    inner = _inner(one, other)
     distance = np.sqrt(max(sum(norms) - 2 * inner, 0.0) / (sum(norms) / 2))
     return inner / float(np.sqrt(norms[0] * norms[1])), float(distance)
+
+
+def _inner(one: Float[np.ndarray, "C D"], other: Float[np.ndarray, "C D"]) -> float:
+    # Row by row in single precision, their sum in double.
+    return float(np.sum(np.matmul(one[:, None, :], other[:, :, None]), dtype=np.float64))
 
 
 def is_calibrated(model: nn.Module, layer: Layer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,18 @@ from meta_baseline.alignment import PermutationSpec, apply_permutation, scale_la
 from meta_baseline.layers import LayerPairing, list_layers
 from meta_baseline.weight_space.activation_matching import match_activations
 from meta_baseline.weight_space.connectivity import (
+    AT_A_TIME,
     Connectivity,
     LabelledImages,
-    LossPath,
-    has_running_statistics,
-    measure_path,
     measure_surface,
     trace_paths,
+    trace_seed_paths,
 )
 from meta_baseline.weight_space.images import choose_effort, take_images, why_not_connected
 from meta_baseline.weight_space.inputs import list_bad_statistics
 from meta_baseline.weight_space.layer_statistics import cosine_and_distance
-from meta_baseline.weight_space.relations import NetworkRelation, relate_networks
+from meta_baseline.weight_space.relations import NetworkRelation
+from meta_baseline.weight_space.threads import run_in_threads
 
 NOT_GIVEN = "no images were given"
 
@@ -62,14 +62,19 @@ def measure_on_images(
     *,
     loader: Iterable[Batch] | None,
     pairing: LayerPairing,
-    third: tuple[str, nn.Module],
+    step_0: nn.Module | None,
+    shared: bool,
     untrained: tuple[nn.Module, nn.Module],
-    seed_pairs: Sequence[tuple[nn.Module, nn.Module]],
+    seed_pairs: Mapping[str, tuple[nn.Module, nn.Module]],
     spec: PermutationSpec | None,
     roles: Sequence[str],
     workers: int = 1,
 ) -> OnImages:
-    """Everything that needs images, on the first of a loader; nothing but the reason where there are none."""
+    """Everything that needs images, on the first of a loader; nothing but the reason where there are none.
+
+    ``step_0`` is that of the meta network, where it is known, and ``shared`` when it is the baseline's too.
+    ``seed_pairs`` are matched pairs of networks of one condition, by their name.
+    """
     if loader is None:
         return OnImages(connectivity=None, reason=NOT_GIVEN, matching=None, image=None)
     meta, baseline = networks
@@ -83,34 +88,25 @@ def measure_on_images(
     reason = why_not_connected(meta, baseline, pairing)
     usable = not (list_bad_statistics("meta", meta) or list_bad_statistics("baseline", baseline))
     if not reason and usable and len(roles) == len(pairing.pairs):
-        matching = _compare_matchings(networks, relation, untrained, data, spec)
+        matching = _compare_matchings(networks, relation, untrained, data, spec, workers)
     if reason or len(roles) < len(pairing.pairs) or not usable:
         reason = reason or "layers with damaged parameters or statistics cannot be averaged"
         return OnImages(connectivity=None, reason=reason, matching=matching, image=image)
     matched = apply_permutation(baseline, relation.alignment.permutations, spec)
+    third = untrained[0] if step_0 is None else step_0
+    # Both ends still have the order of units of the step 0 that they share; matching would part the baseline from it.
+    second = baseline if shared else matched
+    of_meta = "an untrained network" if step_0 is None else "step 0 of meta"
+    names = ("baseline", "step 0 of both") if shared else ("baseline, matched", of_meta)
     connectivity = Connectivity(
         paths=trace_paths(meta, baseline, matched, data, effort.path_points, workers),
-        seed_paths=tuple(_seed_path(pair, data, spec, roles, effort.path_points) for pair in seed_pairs[:2]),
+        seed_paths=trace_seed_paths(seed_pairs, data, effort.path_points, workers),
         surface=measure_surface(
-            meta, matched, third[1], data, name=third[0], num_points=effort.surface_points, workers=workers
+            meta, second, third, data, names=names, num_points=effort.surface_points, workers=workers
         ),
         num_images=len(data.images),
     )
     return OnImages(connectivity=connectivity, reason="", matching=matching, image=image)
-
-
-def _seed_path(
-    pair: tuple[nn.Module, nn.Module],
-    data: LabelledImages,
-    spec: PermutationSpec | None,
-    roles: Sequence[str],
-    num_points: int,
-) -> LossPath:
-    first, second = pair
-    _, matched = relate_networks(first, second, roles, spec)
-    reset = has_running_statistics(first)
-    name = "two seeds, matched" + (", batch norm reset" if reset else "")
-    return measure_path(first, matched, data, name=name, num_points=num_points, reset=reset)
 
 
 def _compare_matchings(
@@ -119,9 +115,12 @@ def _compare_matchings(
     untrained: tuple[nn.Module, nn.Module],
     data: LabelledImages,
     spec: PermutationSpec | None,
+    workers: int,
 ) -> MatchAgreement:
-    batches = data.calibration.split(64)
-    found, fresh = (match_activations(*pair, batches, spec=spec) for pair in (networks, untrained))
+    batches = data.calibration.split(AT_A_TIME)
+    found, fresh = run_in_threads(
+        lambda pair: match_activations(*pair, batches, spec=spec), (networks, untrained), workers
+    )
     by_weights = relation.alignment.permutations
     roles = [layer.role for layer in relation.layers]
     matched = apply_permutation(networks[1], found.permutations, spec)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
+
+from meta_baseline.weight_space.leading import leading_eigenpairs, leading_planes
 
 
 def principal_axes(
@@ -16,13 +16,12 @@ def principal_axes(
     """The leading principal axes of a matrix whose rows are already centred, and the fraction of variance on each.
 
     Sign rule: the entry of largest magnitude of every axis is positive. Fewer axes come back where the rank is smaller.
+    Computed in the precision of the matrix; single precision is enough for weights that were stored in it.
     """
-    rows = matrix.astype(np.float64, copy=False)
-    total = float(np.vdot(rows, rows))
+    rows = matrix
+    total = float(np.sum(np.square(rows, dtype=np.float64)))
     tall = rows.shape[0] > rows.shape[1]
-    gram = rows.T @ rows if tall else rows @ rows.T
-    size = len(gram)
-    variances, vectors = eigh(gram, subset_by_index=(max(size - num_axes, 0), size - 1))
+    variances, vectors = leading_eigenpairs(rows.T @ rows if tall else rows @ rows.T, num_axes)
     keep = variances > 1e-12 * total
     variances, vectors = variances[keep][::-1], vectors[:, keep][:, ::-1]
     axes = vectors if tall else rows.T @ vectors / np.sqrt(variances)
@@ -60,8 +59,8 @@ def project_jointly(
     Rows of a network are weighted by 1 / sqrt(their number) and the centre is the mean of the two networks' means.
     """
     centre = (meta.mean(axis=0, dtype=np.float64) + baseline.mean(axis=0, dtype=np.float64)) / 2
-    joint = np.concatenate([meta, baseline], dtype=np.float64)
-    joint -= centre
+    joint = np.concatenate([meta, baseline])
+    joint -= centre.astype(joint.dtype)
     joint[: len(meta)] *= np.sqrt(len(baseline) / len(meta))
     axes, explained = principal_axes(joint, 2)
     own = untrained - untrained.mean(axis=0)
@@ -77,6 +76,15 @@ def project_jointly(
     )
 
 
+def share_on_two_axes(first: Float[np.ndarray, "C D"], second: Float[np.ndarray, "C D"]) -> float:
+    """Fraction of the variance of the rows of two matrices of one size that two axes fitted to them reach."""
+    rows = np.concatenate([first, second])
+    rows -= rows.mean(axis=0)
+    total = float(np.sum(np.square(rows, dtype=np.float64)))
+    gram = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
+    return float(leading_eigenpairs(gram, 2)[0].sum()) / total if total > 0 else float("nan")
+
+
 def bootstrap_stability(
     meta: Float[np.ndarray, "C D"], baseline: Float[np.ndarray, "C D"], *, num_resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " R"]:
@@ -88,32 +96,15 @@ def bootstrap_stability(
     """
     rows = np.concatenate([meta, baseline]).astype(np.float32)
     gram = rows @ rows.T
-    num = len(meta)
-    whole, spread = _leading_plane(gram, np.ones(2 * num, dtype=np.float32))
+    num, both = len(meta), len(rows)
+    counts = rng.multinomial(num, np.full(num, 1 / num), size=num_resamples).astype(np.float32)
+    weights = np.concatenate([np.ones((1, both), dtype=np.float32), np.concatenate([counts, counts], axis=1)])
+    vectors, spreads = leading_planes(gram, weights)
+    # Inner products of rows around the mean of all with its two axes, and around a resample's mean with that one's.
+    crossed = gram @ ((vectors[0] - vectors[0].mean(axis=0)) / np.sqrt(spreads[0]))
+    means = weights @ crossed / weights.sum(axis=1, keepdims=True)
     stability = np.zeros(num_resamples)
-    for i in range(num_resamples):
-        counts = rng.multinomial(num, np.full(num, 1 / num)).astype(np.float32)
-        weights = np.concatenate([counts, counts])
-        own, own_spread = _leading_plane(gram, weights)
-        # Inner products of rows around the resample's mean with rows around the mean of all.
-        crossed = gram - (weights / weights.sum() @ gram)[None, :]
-        crossed -= crossed.mean(axis=1, keepdims=True)
-        left = own * np.sqrt(weights)[:, None] / np.sqrt(own_spread)
-        stability[i] = float(np.square(left.T @ crossed @ whole / np.sqrt(spread)).sum()) / 2
+    for i in range(1, num_resamples + 1):
+        left = vectors[i] * np.sqrt(weights[i])[:, None] / np.sqrt(spreads[i])
+        stability[i - 1] = float(np.square(left.T @ (crossed - means[i])).sum()) / 2
     return np.clip(stability, 0.0, 1.0)
-
-
-def _leading_plane(
-    gram: Float[np.ndarray, "M M"], weights: Float[np.ndarray, " M"]
-) -> tuple[Float[np.ndarray, "M 2"], Float[np.ndarray, " 2"]]:
-    """The two leading eigenvectors and values of the weighted, centred Gram matrix."""
-    means = gram @ (weights / weights.sum())
-    centred = gram - means[:, None] - means[None, :] + weights @ means / weights.sum()
-    roots = np.sqrt(weights)
-    centred *= roots[:, None] * roots[None, :]
-    if len(gram) <= 256:
-        values, vectors = eigh(centred, subset_by_index=(len(gram) - 2, len(gram) - 1))
-    else:
-        start = roots / np.linalg.norm(roots) + np.linspace(-1, 1, len(gram), dtype=np.float32)
-        values, vectors = eigsh(centred, k=2, tol=1e-2, ncv=24, v0=start)  # pyright: ignore[reportArgumentType]
-    return vectors, np.maximum(values, 1e-12 * max(float(np.trace(centred)), 1e-30))

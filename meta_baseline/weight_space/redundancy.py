@@ -32,24 +32,25 @@ class Redundancy:
 def measure_redundancy(matrix: Float[np.ndarray, "C D"]) -> Redundancy:
     """Cosines and dimension of the rows, from one Gram matrix."""
     rows = matrix.astype(np.float32, copy=False)
-    gram = (rows @ rows.T).astype(np.float64)
+    gram = rows @ rows.T
     sizes = np.sqrt(np.diag(gram))
     alive = sizes > 1e-6 * max(float(sizes.max()), 1e-30)
     count = int(alive.sum())
     if count < 2:
         return Redundancy(mean_cosine=float("nan"), nearest_cosine=float("nan"), dimension=float("nan"))
-    gram, sizes = gram[np.ix_(alive, alive)], sizes[alive]
+    if count < len(rows):
+        gram, sizes = gram[np.ix_(alive, alive)], sizes[alive]
     cosines = np.clip(gram / sizes[:, None] / sizes[None, :], -1.0, 1.0)
     np.fill_diagonal(cosines, 0.0)
-    mean = float(np.abs(cosines).sum()) / (count * (count - 1))
+    mean = float(np.abs(cosines).sum(dtype=np.float64)) / (count * (count - 1))
     np.fill_diagonal(cosines, -1.0)
-    squares = sizes[:, None] ** 2 + sizes[None, :] ** 2 - 2 * gram
+    squares = np.square(sizes)[:, None] + np.square(sizes)[None, :] - 2 * gram
     np.fill_diagonal(squares, np.inf)
     # Float32 products leave distances of rounding size between equal units.
     squares[squares < 1e-6 * float(np.mean(sizes**2))] = 0.0
     return Redundancy(
         mean_cosine=mean,
-        nearest_cosine=float(cosines.max(axis=1).mean()),
+        nearest_cosine=float(cosines.max(axis=1).mean(dtype=np.float64)),
         dimension=two_nearest_dimension(np.sqrt(squares)),
     )
 
@@ -62,7 +63,7 @@ def two_nearest_dimension(distances: Float[np.ndarray, "N N"]) -> float:
     """
     if len(distances) < FEWEST_POINTS:
         return float("nan")
-    first, second = np.partition(distances, 1, axis=1)[:, :2].T
+    first, second = np.partition(distances, 1, axis=1)[:, :2].T.astype(np.float64)
     distinct = first > 0
     if distinct.sum() < FEWEST_POINTS:
         return float("nan")

@@ -6,7 +6,7 @@ relation between the two networks is also measured between untrained networks th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,10 @@ from meta_baseline.weight_space.projections import (
     bootstrap_stability,
     principal_axes,
     project_jointly,
+    share_on_two_axes,
     subspace_cosines,
 )
-from meta_baseline.weight_space.spectra import singular_values, stable_rank
+from meta_baseline.weight_space.spectra import largest_singular_value
 from meta_baseline.weight_space.threads import run_in_threads
 
 FEWEST_UNITS = 4
@@ -106,13 +107,14 @@ class NetworkRelation:
 class LayerProjection:
     """One layer of both networks and of an untrained one in a joint basis.
 
-    ``control_explained`` is what the two axes explain when they are fitted on two matched untrained networks instead;
-    ``stability`` and ``control_stability`` [R] how much of either plane stays when units are drawn again.
+    ``control_explained`` is what two axes explain when they are fitted on another pair instead, by name of the pair:
+    "untrained", "shuffled", and "meta seeds" or "baseline seeds" where there are any. ``stability`` and
+    ``control_stability`` [R] are how much of the plane, and of that of the untrained, stays when units are drawn again.
     """
 
     role: str
     projection: JointProjection
-    control_explained: float
+    control_explained: dict[str, float]
     stability: Float[np.ndarray, " R"]
     control_stability: Float[np.ndarray, " R"]
 
@@ -127,6 +129,7 @@ class LayerDisplacement:
         cosine: of scaled W with scaled W0; ``untrained_cosine``: [S] with fresh initialisations instead.
         stable_rank: of the scaled displacement; ``random_stable_rank``: of the difference between step 0 and a fresh
             initialisation, which is a random displacement of this shape.
+        seeds: the same of further networks of this condition from their own step 0, where these were given.
     """
 
     role: str
@@ -137,6 +140,7 @@ class LayerDisplacement:
     stable_rank: float
     untrained_cosine: Float[np.ndarray, " S"]
     random_stable_rank: float
+    seeds: tuple[LayerDisplacement, ...] = ()
 
 
 def relate_networks(
@@ -157,31 +161,31 @@ def relate_networks(
 
 
 def project_layers(
-    meta: nn.Module,
-    aligned_baseline: nn.Module,
-    untrained: nn.Module,
-    aligned_untrained: nn.Module,
+    networks: tuple[nn.Module, nn.Module],
+    controls: Mapping[str, tuple[nn.Module, nn.Module]],
     roles: Collection[str],
     rng: np.random.Generator,
     workers: int = 1,
 ) -> tuple[LayerProjection, ...]:
-    """Every layer of ``roles`` with enough units in a basis fitted on both trained networks."""
-    layers = zip(_chosen(meta, roles), _chosen(aligned_baseline, roles), strict=True)
+    """Every layer of ``roles`` with enough units in a basis fitted on the meta network and the matched baseline.
+
+    ``controls`` are other matched pairs, each of networks of one of the two architectures; "untrained" is among them.
+    """
+    layers = zip(*(_chosen(network, roles) for network in networks), strict=True)
     wide = [(one, other) for one, other in layers if one.shape[0] >= FEWEST_UNITS]
 
     def project(task: tuple[tuple[Layer, Layer], np.random.Generator]) -> LayerProjection:
         (one, other), own_rng = task
-        rows = [unit_matrix(meta, one), unit_matrix(aligned_baseline, other), unit_matrix(untrained, one)]
-        rows.append(unit_matrix(aligned_untrained, one))
-        control = project_jointly(rows[2], rows[3], rows[2])
+        rows = unit_matrix(networks[0], one), unit_matrix(networks[1], other)
+        twins = {name: tuple(_rows_of(network, one.role) for network in pair) for name, pair in controls.items()}
+        fresh = twins["untrained"]
         stability, control_stability = (
-            bootstrap_stability(first, second, num_resamples=NUM_RESAMPLES, rng=own_rng)
-            for first, second in (rows[:2], rows[2:])
+            bootstrap_stability(*pair, num_resamples=NUM_RESAMPLES, rng=own_rng) for pair in (rows, fresh)
         )
         return LayerProjection(
             role=one.role,
-            projection=project_jointly(rows[0], rows[1], rows[2]),
-            control_explained=float(control.explained.sum()),
+            projection=project_jointly(*rows, fresh[0]),
+            control_explained={name: share_on_two_axes(*pair) for name, pair in twins.items()},
             stability=stability,
             control_stability=control_stability,
         )
@@ -190,12 +194,19 @@ def project_layers(
 
 
 def measure_displacements(
-    model: nn.Module, initial: nn.Module, untrained: Sequence[nn.Module], *, network: str, roles: Collection[str]
+    ends: Sequence[tuple[nn.Module, nn.Module]],
+    untrained: Sequence[nn.Module],
+    *,
+    network: str,
+    roles: Collection[str],
+    workers: int = 1,
 ) -> tuple[LayerDisplacement, ...]:
-    """Every layer of ``roles`` against the same layer of the network's own step 0, and of fresh initialisations."""
-    return tuple(
-        _displace(model, initial, untrained, layer, network) for layer in list_layers(model) if layer.role in roles
-    )
+    """Every layer of ``roles`` against the same layer of the network's own step 0, and of fresh initialisations.
+
+    ``ends``: the network and its step 0, then those of further seeds.
+    """
+    chosen = _chosen(ends[0][0], roles)
+    return tuple(run_in_threads(lambda layer: _displace(ends, untrained, layer, network), chosen, workers))
 
 
 def displacement_cosines(
@@ -233,6 +244,10 @@ def unit_matrix(model: nn.Module, layer: Layer) -> Float[np.ndarray, "C D"]:
     """The scaled weights of a layer, one row per unit."""
     weight = scale_layer(model, layer).weight
     return weight.reshape(len(weight), -1)
+
+
+def _rows_of(model: nn.Module, role: str) -> Float[np.ndarray, "C D"]:
+    return unit_matrix(model, next(layer for layer in list_layers(model) if layer.role == role))
 
 
 def pool_by_units(num_units: Sequence[int], values: Sequence[float]) -> float:
@@ -279,13 +294,14 @@ def _axis_cosines(meta: np.ndarray, baseline: np.ndarray) -> Float[np.ndarray, "
     num_axes = min(5, (min(meta.shape) - 1) // 2)
     if len(meta) < FEWEST_UNITS or num_axes < 1:
         return np.zeros(0)
-    own = [principal_axes(matrix - matrix.mean(axis=0, dtype=np.float64), num_axes)[0] for matrix in (meta, baseline)]
+    own = [principal_axes(matrix - matrix.mean(axis=0), num_axes)[0] for matrix in (meta, baseline)]
     return subspace_cosines(own[0], own[1]) if min(axes.shape[1] for axes in own) else np.zeros(0)
 
 
 def _displace(
-    model: nn.Module, initial: nn.Module, untrained: Sequence[nn.Module], layer: Layer, network: str
+    ends: Sequence[tuple[nn.Module, nn.Module]], untrained: Sequence[nn.Module], layer: Layer, network: str
 ) -> LayerDisplacement:
+    (model, initial), *others = ends
     now, start = scale_layer(model, layer), scale_layer(initial, layer)
     fresh = [scale_layer(other, layer) for other in untrained]
     cosine, _ = cosine_and_distance(now, start)
@@ -301,14 +317,16 @@ def _displace(
         stable_rank=_difference_rank(now.weight, start.weight),
         untrained_cosine=np.array([cosine_and_distance(now, other)[0] for other in fresh]),
         random_stable_rank=_difference_rank(fresh[0].weight, start.weight),
+        seeds=tuple(_displace([other], untrained[:1], layer, network) for other in others),
     )
 
 
 def _difference_rank(now: np.ndarray, start: np.ndarray) -> float:
-    difference = (now.astype(np.float64) - start).reshape(len(now), -1)
+    difference = (now - start).reshape(len(now), -1)
+    size = float(np.linalg.norm(difference))
     # Equal weights differ by rounding at most; such a difference has no rank.
-    moved = np.linalg.norm(difference) > 1e-6 * np.linalg.norm(start)
-    return stable_rank(singular_values(difference)) if moved else float("nan")
+    moved = size > 1e-6 * float(np.linalg.norm(start))
+    return (size / largest_singular_value(difference)) ** 2 if moved else float("nan")
 
 
 def _chosen(model: nn.Module, roles: Collection[str]) -> list[Layer]:

@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import nn
 
 from meta_baseline.alignment import scale_layer
-from meta_baseline.layers import list_layers
+from meta_baseline.layers import Layer, list_layers
+from meta_baseline.weight_space.threads import run_in_threads
 
 FEWEST_POINTS = 3
-UNTRAINED = "untrained"
+FITTED = ("meta", "baseline")
 _AT_A_TIME = 2**17
 
 
@@ -33,10 +34,10 @@ class NetworkPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkProjection:
-    """Networks on the first two principal components of all of them but the untrained ones.
+    """Networks on the first two principal components of those of both runs; controls do not enter the fit.
 
     Attributes:
-        networks: "meta", "baseline" or "untrained", point by point.
+        networks: point by point, "meta" or "baseline", or a control: "untrained", "shuffled", "meta seed", ...
         num_images: [M] seen in training; -1 for an end where it is not known.
         coordinates: [M, 2], in units in which a layer's units have mean norm 1.
         explained: [2] fraction of the variance of the fitted points.
@@ -52,15 +53,17 @@ class NetworkProjection:
     walk_explained: float
 
 
-def project_networks(points: Sequence[NetworkPoint], roles: Collection[str]) -> NetworkProjection | None:
-    """Principal components of whole networks; None for fewer than three that are not untrained controls.
+def project_networks(
+    points: Sequence[NetworkPoint], roles: Collection[str], workers: int = 1
+) -> NetworkProjection | None:
+    """Principal components of whole networks; None for fewer than three that are no controls.
 
     Points of one network come in the order of training. Their units are taken to be in one order.
     """
-    fitted = np.array([point.network != UNTRAINED for point in points], dtype=bool)
+    fitted = np.array([point.network in FITTED for point in points], dtype=bool)
     if fitted.sum() < FEWEST_POINTS or not roles:
         return None
-    gram = sum_gram([point.model for point in points], roles)
+    gram = sum_gram([point.model for point in points], roles, workers)
     centred = centre_gram(gram, fitted)
     own = centred[np.ix_(fitted, fitted)]
     variances, vectors = np.linalg.eigh(own)
@@ -79,16 +82,19 @@ def project_networks(points: Sequence[NetworkPoint], roles: Collection[str]) -> 
     )
 
 
-def sum_gram(models: Sequence[nn.Module], roles: Collection[str]) -> Float[np.ndarray, "M M"]:
-    """Inner products of the networks' scaled weights, one layer in memory at a time."""
-    gram = np.zeros((len(models), len(models)))
+def sum_gram(models: Sequence[nn.Module], roles: Collection[str], workers: int = 1) -> Float[np.ndarray, "M M"]:
+    """Inner products of the networks' scaled weights; as many layers in memory at a time as there are workers."""
     chosen = [[layer for layer in list_layers(model) if layer.role in roles] for model in models]
-    for same_role in zip(*chosen, strict=True):
+
+    def multiply(same_role: tuple[Layer, ...]) -> Float[np.ndarray, "M M"]:
+        gram = np.zeros((len(models), len(models)))
         rows = [scale_layer(model, layer).weight.reshape(-1) for model, layer in zip(models, same_role)]
         for start in range(0, len(rows[0]), _AT_A_TIME):
             block = np.stack([row[start : start + _AT_A_TIME] for row in rows]).astype(np.float64)
             gram += block @ block.T
-    return gram
+        return gram
+
+    return np.sum(run_in_threads(multiply, list(zip(*chosen, strict=True)), workers), axis=0)
 
 
 def centre_gram(gram: Float[np.ndarray, "M M"], fitted: np.ndarray) -> Float[np.ndarray, "M M"]:
@@ -103,7 +109,7 @@ def _walk_explained(networks: Sequence[str], gram: Float[np.ndarray, "M M"]) -> 
     places: dict[int, Float[np.ndarray, " M"]] = {}
     latest: dict[str, int] = {}
     for i, network in enumerate(networks):
-        if network == UNTRAINED:
+        if network not in FITTED:
             continue
         before = latest.get(network, next(iter(places), None))
         place = np.zeros(len(networks)) if before is None else places[before].copy()

@@ -157,7 +157,8 @@ def test_unrelated_displacements_from_one_step_0_have_no_common_direction():
     wide = [result.displacement_cosines[role] for role in ("conv2", "conv3", "conv4", "fc1")]
     assert np.abs(wide).max() < 0.05
     assert result.relation is not None and result.relation.cosine_aligned > 0.5, "they still share their start"
-    assert "share their common initialisation" in result.findings[0].sentence
+    assert "started from the same weights" in result.findings[0].sentence
+    assert result.findings[0].beyond_control
 
 
 def test_without_step_0_the_report_says_what_cannot_be_assessed(baseline):

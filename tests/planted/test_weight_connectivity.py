@@ -118,7 +118,7 @@ def test_resetting_batch_norm_undoes_what_scaled_statistics_did(networks, data):
 
 def test_the_surface_passes_through_all_three_networks(networks, data):
     third = build_network(SMALL, torch.Generator().manual_seed(5)).eval()
-    surface = measure_surface(networks[0], networks[1], third, data, name="an untrained network", num_points=15)
+    surface = measure_surface(networks[0], networks[1], third, data, names=("x", "y"), num_points=15)
     assert surface is not None
     vectors = [nn.utils.parameters_to_vector(network.parameters()).detach() for network in (*networks, third)]
     distance, unit = (float((vectors[0] - vectors[i]).square().sum()) for i in (2, 1))
@@ -127,7 +127,7 @@ def test_the_surface_passes_through_all_three_networks(networks, data):
         surface.losses[np.abs(surface.y - y).argmin(), np.abs(surface.x - x).argmin()] for x, y in surface.corners
     ]
     assert max(nearest[:2]) < 0.5 < np.log(2) - 0.05 < nearest[2]
-    assert measure_surface(networks[0], networks[0], third, data, name="x", num_points=3) is None
+    assert measure_surface(networks[0], networks[0], third, data, names=("x", "y"), num_points=3) is None
 
 
 def test_the_analysis_measures_on_images_and_draws_what_it_measured(networks, data):

@@ -119,7 +119,10 @@ def test_relations_ignore_the_order_and_the_scale_of_the_baseline():
     assert once.yardstick is not None and again.yardstick is not None
     np.testing.assert_allclose(once.yardstick.scores, again.yardstick.scores, rtol=1e-3)
     assert once.network_projection is not None and again.network_projection is not None
-    np.testing.assert_allclose(once.network_projection.coordinates, again.network_projection.coordinates, atol=1e-2)
+    kept = [name != "shuffled" for name in once.network_projection.networks]  # random places are drawn, not measured
+    np.testing.assert_allclose(
+        once.network_projection.coordinates[kept], again.network_projection.coordinates[kept], atol=1e-2
+    )
     assert once.connectivity is not None and again.connectivity is not None
     for one, other in zip(once.connectivity.paths[2:], again.connectivity.paths[2:]):  # statistics taken anew
         np.testing.assert_allclose(other.losses[[0, -1]], one.losses[[0, -1]], atol=1e-3)
