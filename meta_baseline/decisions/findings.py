@@ -91,7 +91,7 @@ def _slope_estimate(facts: DecisionFacts, slope: Slope) -> Estimate:
         high=slope.high if has_interval else None,
         interval=f"cluster-robust interval over {facts.over}" if has_interval else "",
         reference=math.copysign(slope.chance, slope.slope),
-        reference_label="95 % of the largest slope over all latents, shuffled inside the classes",
+        reference_label="bound that any latent exceeds in 5 % of shuffles inside the classes",
         n=facts.num_images,
         n_unit="images",
     )
@@ -123,7 +123,7 @@ def _agreement_finding(facts: DecisionFacts) -> Finding:
 def _sensitivity_finding(facts: DecisionFacts) -> Finding:
     """The largest difference in how accuracy changes with a latent; judged by the maximum over latents."""
     own = [s for s in facts.slopes if s.network == "meta - baseline" and s.measure == "accuracy"]
-    largest = max(own, key=lambda s: abs(s.slope))
+    largest = max(own, key=lambda s: abs(s.slope) / s.chance if s.chance > 0 else 0.0)
     meta, baseline = (facts.slope(network, "accuracy", largest.latent) for network in ("meta", "baseline"))
     names = tuple(f"sensitivity.accuracy.{largest.latent}.{n}" for n in ("meta", "baseline", "meta_minus_baseline"))
     numbers = (
@@ -133,13 +133,14 @@ def _sensitivity_finding(facts: DecisionFacts) -> Finding:
     if largest.beyond_chance and abs(largest.slope) >= _WORTH_SAYING:
         sentence = (
             f"The accuracies of the two networks change unequally with {largest.latent} (points per sd inside the "
-            f"classes: {numbers}); the largest of {len(own)} latents reaches {100 * largest.chance:.1f} by chance."
+            f"classes: {numbers}); by chance any of {len(own)} latents exceeds its bound, here "
+            f"{100 * largest.chance:.1f}, in 5 % of the cases."
         )
         return Finding(sentence=sentence, importance=0.55, estimates=names, beyond_control=True)
     sentence = (
         f"With none of {len(own)} latents do the accuracies of the two networks change unequally beyond chance; the "
-        f"largest difference is with {largest.latent} (points per sd inside the classes: {numbers}; by chance the "
-        f"largest reaches {100 * largest.chance:.1f})."
+        f"largest difference is with {largest.latent} (points per sd inside the classes: {numbers}; bound by "
+        f"chance {100 * largest.chance:.1f})."
     )
     return Finding(sentence=sentence, importance=0.3, estimates=names, beyond_control=False)
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.stats import t
 
-from meta_baseline.representations.shuffles import shuffle_within
+from meta_baseline.representations.shuffles import bound_largest, shuffle_within
 
 NUM_SHUFFLES = 500
 NUM_BINS = 5
@@ -32,8 +32,8 @@ class Slope:
         latent: its name.
         slope, low, high: with a 95 % interval over images or, where they repeat, shape identities (cluster-robust;
             Liang & Zeger 1986, Biometrika 73:13).
-        chance: 95 % of the largest absolute slope over all latents when the latents change places among the images of
-            a class, whole identities together: what the best of so many latents reaches by chance.
+        chance: what the absolute slope of any latent exceeds in 5 % of the cases when the latents change places among
+            the images of a class, whole identities together: a bound for the best of so many latents.
     """
 
     network: str
@@ -46,7 +46,7 @@ class Slope:
 
     @property
     def beyond_chance(self) -> bool:
-        """True when it exceeds what the best of all latents reaches by chance."""
+        """True when it exceeds what any of all latents reaches by chance."""
         return bool(abs(self.slope) > self.chance)
 
 
@@ -94,12 +94,13 @@ def measure_slopes(
     networks, responses = _responses(margins, labels)
     slopes = predictors.T @ responses / len(labels)
     halves = _half_widths(predictors, responses, slopes, groups)
-    largest = np.empty((NUM_SHUFFLES, responses.shape[1]))
+    null = np.empty((NUM_SHUFFLES, *slopes.shape))
     for r in range(NUM_SHUFFLES):
         shuffled = _centre(predictors[shuffle_within(labels, groups, rng)], labels)
         sizes = np.maximum((shuffled**2).sum(axis=0), 1e-12)
-        largest[r] = np.abs(shuffled.T @ responses / sizes[:, None]).max(axis=0)
-    chance = np.quantile(largest, 0.95, axis=0)
+        null[r] = shuffled.T @ responses / sizes[:, None]
+    spread = np.sqrt((null**2).mean(axis=0))
+    chance = np.stack([bound_largest(np.abs(null[..., c]), spread[:, c]) for c in range(spread.shape[1])], axis=1)
     return tuple(
         Slope(
             network=network,
@@ -108,7 +109,7 @@ def measure_slopes(
             slope=float(slopes[v, c]),
             low=float(slopes[v, c] - halves[v, c]),
             high=float(slopes[v, c] + halves[v, c]),
-            chance=float(chance[c]),
+            chance=float(chance[v, c]),
         )
         for c, (network, measure) in enumerate(networks)
         for v, name in enumerate(names)

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy import ndarray
 
 from meta_baseline.activation_analysis import ActivationResult
+from meta_baseline.figures import activation_images, activation_layers
 from meta_baseline.figures.similarity import SIMILARITY_FIGURES
 from meta_baseline.figures.style import BASELINE, COLOURS, INK, META, UNTRAINED, FigureSpec, new_figure, styled
 from meta_baseline.representations.facts import RepresentationFacts
@@ -77,43 +77,6 @@ def draw_agreement(result: ActivationResult) -> Figure | None:
         "baseline with the pixels",
     ]
     figure.legend(handles, labels, loc="outside lower left", ncols=2)
-    return figure
-
-
-@styled
-def draw_layer_statistics(result: ActivationResult) -> Figure | None:
-    """Zeros, dead channels, effective dimensions and class separability of every layer, untrained networks in grey."""
-    facts = result.facts
-    figure = new_figure(7.2, 5.2)
-    panels = figure.subplots(2, 2, sharex=True)
-    roles = facts.hidden_roles or facts.roles
-    for axes, (measure, title, unit) in zip(
-        panels.ravel(),
-        (
-            ("zero_fraction", "Silence", "share of zeros"),
-            ("dead_fraction", "Dead channels", "share of channels"),
-            ("participation_ratio", "Dimensions in use", "effective dimensions"),
-            ("separability", "Classes apart", "d' on left-out images (sd)"),
-        ),
-    ):
-        _draw_statistic(axes, facts, roles, measure)
-        axes.set_title(title)
-        axes.set_ylabel(unit)
-    panels[0, 0].set_ylim(-0.02, 1.02)
-    panels[0, 1].set_ylim(-0.02, max(0.2, panels[0, 1].get_ylim()[1]))
-    panels[1, 0].set_yscale("log")
-    panels[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[1, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panels[1, 0].yaxis.set_minor_locator(NullLocator())
-    panels[1, 1].axhline(0, color=INK, linewidth=0.6, alpha=0.5)
-    for axes in panels[1]:
-        axes.set_xticks(range(len(roles)), roles, rotation=45, ha="right", rotation_mode="anchor")
-    handles = [
-        Line2D([], [], color=META, marker="o", label="meta"),
-        Line2D([], [], color=BASELINE, marker="o", label="baseline"),
-        Line2D([], [], color=UNTRAINED, marker="o", markersize=3, linewidth=1, label="untrained, each network"),
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
     return figure
 
 
@@ -190,25 +153,6 @@ def _explained(plane: PrincipalPlane, latent: str, share: float) -> str:
     return words if not latent else f"{words}\n{100 * share:.0f} % of {latent}"
 
 
-def _draw_statistic(axes: Axes, facts: RepresentationFacts, roles: tuple[str, ...], measure: str) -> None:
-    for network in reversed(facts.networks):
-        layers = [(place, layer) for place, role in enumerate(roles) if (layer := facts.layer(network, role))]
-        places = np.array([place for place, _ in layers])
-        if measure == "dead_fraction":
-            values = np.array([layer.num_dead / layer.num_channels for _, layer in layers])
-        else:
-            values = np.array([float(getattr(layer, measure)) for _, layer in layers])
-        own = network in ("meta", "baseline")
-        colour = COLOURS[network] if own else UNTRAINED
-        # Meta is drawn last and its dots are smaller, so that equal values show both colours.
-        size = {"meta": 3.5, "baseline": 6.0}.get(network, 2.5)
-        axes.plot(places, values, "o-", color=colour, markersize=size, linewidth=1.6 if own else 0.8)
-        if measure == "separability" and own:
-            low = [layer.separability_low for _, layer in layers]
-            high = [layer.separability_high for _, layer in layers]
-            axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-
-
 def _spread(roles: tuple[str, ...], num: int) -> tuple[str, ...]:
     """At most ``num`` roles, from first to last in even steps."""
     places = np.unique(np.linspace(0, len(roles) - 1, min(num, len(roles))).round().astype(int)) if roles else []
@@ -226,16 +170,7 @@ FIGURES = (
         draw=draw_agreement,
     ),
     *SIMILARITY_FIGURES,
-    FigureSpec(
-        slug="layer_statistics",
-        title="What the layers do, in four numbers",
-        how_to_read="Follow blue (meta) and orange (baseline) from the image (left) to the answer (right) and look "
-        "where they leave the grey lines of untrained networks. Silence is the share of exact zeros; a dead channel is "
-        "silent for every image; effective dimensions count the directions in which activations vary; d' says how far "
-        "apart the two classes lie, in standard deviations, for images that were not used to find the direction "
-        "(0: not at all, 2: 84 % right; shading: 95 % interval).",
-        draw=draw_layer_statistics,
-    ),
+    *activation_layers.FIGURES,
     FigureSpec(
         slug="planes_by_class",
         title="The images as the layers see them, by class",
@@ -253,4 +188,5 @@ FIGURES = (
         "much of the property the two directions give. Untrained networks show it too where the pixels carry it.",
         draw=draw_planes_by_latent,
     ),
+    *activation_images.FIGURES,
 )

@@ -102,8 +102,9 @@ def draw_sensitivity(result: BehaviourResult) -> Figure | None:
     panels = figure.subplots(1, 2, sharey=True)
     untrained = [n.network for n in result.networks if n.network not in _OWN]
     for axes, measure, scale in zip(panels, MEASURES, (1, 100)):
-        chance = [scale * facts.slope(network, measure, latents[0]).chance for network in _OWN]
-        axes.axvspan(-max(chance), max(chance), color=UNTRAINED, alpha=0.25, linewidth=0)
+        bounds = scale * np.array([max(facts.slope(n, measure, latent).chance for n in _OWN) for latent in latents])
+        places = np.arange(len(latents))
+        axes.barh(places, 2 * bounds, left=-bounds, height=0.86, color=UNTRAINED, alpha=0.25, linewidth=0)
         axes.axvline(0, color=INK, linewidth=0.6, alpha=0.5)
         for row, latent in enumerate(latents):
             for network in untrained:
@@ -123,7 +124,7 @@ def draw_sensitivity(result: BehaviourResult) -> Figure | None:
     handles = [
         *(Line2D([], [], color=COLOURS[n], marker="o", markersize=4, label=f"{n}, 95 % interval") for n in _OWN),
         Line2D([], [], color=UNTRAINED, marker="|", linestyle="", label="untrained"),
-        Patch(color=UNTRAINED, alpha=0.25, linewidth=0, label="best latent by chance"),
+        Patch(color=UNTRAINED, alpha=0.25, linewidth=0, label="bound by chance"),
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=4)
     return figure
@@ -268,8 +269,8 @@ FIGURES = (
         slug="sensitivity",
         title="What margin and accuracy follow",
         how_to_read="How each network's margin (left) and accuracy (right) change with each property of the images, "
-        "class held constant. A dot outside the grey area changes more than the best of all properties would by "
-        "chance. Latents that go together (say, size and ink) share their slopes: this is no proof of use.",
+        "class held constant. If nothing went with any property, a dot would leave its grey bar anywhere in a panel in "
+        "5 % of the cases. Latents that go together (say, size and ink) share their slopes: this is no proof of use.",
         draw=draw_sensitivity,
     ),
     FigureSpec(

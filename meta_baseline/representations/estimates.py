@@ -13,7 +13,7 @@ from meta_baseline.similarity import LEVEL
 
 def list_estimates(facts: RepresentationFacts) -> tuple[Estimate, ...]:
     """Every number that may be cited, named like ``conv3.cka.meta_baseline``."""
-    return (*(e for layer in facts.matched for e in _of_pair(layer)), *_of_layers(facts))
+    return (*(e for layer in facts.matched for e in _of_pair(layer)), *_of_layers(facts), *_of_targets(facts))
 
 
 def _of_pair(layer: MatchedLayer) -> Iterator[Estimate]:
@@ -81,24 +81,74 @@ def _of_layers(facts: RepresentationFacts) -> Iterator[Estimate]:
         ("num_dead", "dead channels", "channels", facts.num_images),
         ("participation_ratio", "effective dimensions", "dimensions", facts.num_images_similarity),
         ("separability", "class separability d'", "sd within a class", facts.num_images),
+        ("num_always_on", "channels that are always on", "channels", facts.num_images),
+        ("lifetime_sparseness", "sparseness of channels over images", "", facts.num_images),
+        ("twonn", "TwoNN dimension", "dimensions", facts.num_images_similarity),
     )
     for layer in facts.statistics:
         if layer.network not in ("meta", "baseline"):
             continue
         for measure, label, unit, n in measures:
             untrained = facts.untrained(layer.role, measure, layer.network)
-            has_interval = measure == "separability"
+            bounds = {
+                "separability": (layer.separability_low, layer.separability_high, "large-sample", "left-out images"),
+                "twonn": (layer.local_dimension.low, layer.local_dimension.high, "jackknife", "parts of the images"),
+            }
+            low, high, kind, over = bounds.get(measure, (math.nan, math.nan, "", ""))
+            has_interval = math.isfinite(low)
             yield Estimate(
                 name=f"{layer.role}.{measure}.{layer.network}",
                 label=f"{label} in {layer.role} of {layer.network}",
                 value=float(getattr(layer, measure)),
                 unit=unit,
-                low=layer.separability_low if has_interval else None,
-                high=layer.separability_high if has_interval else None,
+                low=low if has_interval else None,
+                high=high if has_interval else None,
                 level=LEVEL,
-                interval="large-sample interval over left-out images" if has_interval else "",
+                interval=f"{kind} interval over {over}" if has_interval else "",
                 reference=float(untrained.mean()) if len(untrained) else None,
                 reference_label=f"untrained networks, mean of {len(untrained)}" if len(untrained) else "",
                 n=n,
                 n_unit="images",
             )
+
+
+def _of_targets(facts: RepresentationFacts) -> Iterator[Estimate]:
+    """Shares of variance with their null, and shares of selective units beside those of untrained networks."""
+    for share in facts.explained:
+        if share.network not in ("meta", "baseline") or not math.isfinite(share.share):
+            continue
+        judged = math.isfinite(share.chance)
+        has_interval = math.isfinite(share.low)
+        yield Estimate(
+            name=f"{share.role}.explained.{share.target.replace(' ', '_')}.{share.network}",
+            label=f"share of the variance of {share.role} of {share.network} that goes with {share.target}",
+            value=share.share,
+            unit="fraction of variance",
+            low=share.low if has_interval else None,
+            high=share.high if has_interval else None,
+            level=LEVEL,
+            interval="jackknife interval over parts of the images" if has_interval else "",
+            reference=share.chance if judged else None,
+            reference_label="bound that any target of the layer exceeds in 5 % of shuffles" if judged else "",
+            n=facts.num_images_similarity,
+            n_unit="images",
+        )
+    for unit in facts.units:
+        if unit.network not in ("meta", "baseline"):
+            continue
+        own = facts.untrained_meta if unit.network == "meta" else facts.untrained_baseline
+        others = [
+            other.num_selective / other.num_units
+            for other in facts.units
+            if other.network in own and (other.role, other.target) == (unit.role, unit.target)
+        ]
+        yield Estimate(
+            name=f"{unit.role}.selective_units.{unit.target}.{unit.network}",
+            label=f"share of the units of {unit.role} of {unit.network} that follow {unit.target} beyond chance",
+            value=unit.num_selective / unit.num_units,
+            unit="fraction of units",
+            reference=sum(others) / len(others) if others else None,
+            reference_label=f"untrained networks, mean of {len(others)}" if others else "",
+            n=facts.num_images_similarity,
+            n_unit="images",
+        )

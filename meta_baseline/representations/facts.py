@@ -9,8 +9,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from meta_baseline.representations.agreement import MatchedLayer, SimilarityTable
+from meta_baseline.representations.explained import ExplainedShare
+from meta_baseline.representations.extremes import LayerExtremes, ShownChannel
 from meta_baseline.representations.layer_statistics import LayerStatistics
+from meta_baseline.representations.mean_maps import MeanMap
+from meta_baseline.representations.paths import Paths
 from meta_baseline.representations.planes import PrincipalPlane
+from meta_baseline.representations.unit_selectivity import UnitSelectivity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,14 @@ class RepresentationFacts:
         tables: layer-by-layer similarity.
         statistics: one entry per network and layer.
         planes: meta, baseline and the first untrained network, one entry per layer.
+        explained: share of every layer's variance that goes with the class, each latent and all of them; with
+            intervals and nulls for meta and baseline.
+        units: selectivity of every layer's units for the class and each latent, of every network.
+        paths: how images move through the layers of the networks of ``followed``.
+        followed: meta, baseline and the first untrained network.
+        extremes: most and least driving images of every channel of the networks of ``followed``.
+        shown: a few channels with pictures; none where no images were given.
+        mean_maps: of every network and convolution.
         labels: of the images of the planes.
         latent_names: latents that vary and are not the label; ``latent_shares`` of the planes are in this order.
         strongest_latent: the one that colours the planes; "" when no latent is known.
@@ -47,6 +60,13 @@ class RepresentationFacts:
     tables: tuple[SimilarityTable, ...]
     statistics: tuple[LayerStatistics, ...]
     planes: tuple[PrincipalPlane, ...]
+    explained: tuple[ExplainedShare, ...]
+    units: tuple[UnitSelectivity, ...]
+    paths: Paths
+    followed: tuple[str, ...]
+    extremes: tuple[LayerExtremes, ...]
+    shown: tuple[ShownChannel, ...]
+    mean_maps: tuple[MeanMap, ...]
     labels: Int[ndarray, " n"]
     latent_names: tuple[str, ...]
     strongest_latent: str

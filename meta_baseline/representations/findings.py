@@ -32,6 +32,8 @@ def _findings(facts: RepresentationFacts) -> Iterator[Finding]:
         yield separability
     if dimensions := _dimension_finding(facts):
         yield dimensions
+    if explained := _explained_finding(facts):
+        yield explained
 
 
 def _agreement_finding(facts: RepresentationFacts) -> Finding | None:
@@ -131,6 +133,34 @@ def _describe_dimensions(facts: RepresentationFacts, role: str, *, together: boo
     names = [f"{role}.{measure}.{network}" for measure in ("participation_ratio", "num_dead") for network in _OWN]
     beyond = True if together else None
     return Finding(sentence=sentence, importance=importance, estimates=tuple(names), beyond_control=beyond)
+
+
+def _explained_finding(facts: RepresentationFacts) -> Finding | None:
+    """The share of the class in the last hidden layer, and the latent with the largest share there."""
+    role = next((role for role in reversed(facts.hidden_roles)), "")
+    own = [s for s in facts.explained if s.role == role and s.network in _OWN and math.isfinite(s.chance)]
+    classes = {s.network: s for s in own if s.target == "class"}
+    latents = {s.network: s for s in sorted(own, key=lambda s: s.share) if s.target != "class"}
+    if set(classes) != set(_OWN) or set(latents) != set(_OWN):
+        return None
+    untrained = [s.share for s in facts.explained if (s.role, s.target) == (role, "class") and s.network not in _OWN]
+    parts = [
+        f"{_percent(classes[network].share)} in {network} (by chance {_percent(classes[network].chance)}; "
+        f"most with {latents[network].target}, {_percent(latents[network].share)})"
+        for network in _OWN
+    ]
+    control = f"; untrained {_percent(float(np.mean(untrained)))}" if untrained else ""
+    sentence = f"Of the variance of {role} over images, the class takes {' and '.join(parts)}{control}."
+    return Finding(
+        sentence=sentence,
+        importance=0.25,
+        estimates=tuple(f"{role}.explained.class.{network}" for network in _OWN),
+        beyond_control=any(found.beyond_chance for found in classes.values()),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _dimensions(facts: RepresentationFacts, network: str, role: str) -> float:

@@ -11,8 +11,12 @@ from numpy import ndarray
 from scipy import linalg
 
 from meta_baseline.activations import LayerActivations
+from meta_baseline.representations.dimension import LocalDimension
 
 NUM_FOLDS = 5
+TAILS = 10.0 ** -np.linspace(0, 3.5, 36)
+"""Shares of activations: ``LayerStatistics.quantiles`` says what value that share of them exceeds."""
+
 _RIDGE = 0.1
 
 
@@ -27,9 +31,18 @@ class LayerStatistics:
         zero_fraction: share of exact zeros over images, channels and positions.
         num_dead: channels that are zero at every position of every image.
         num_constant: channels that never change, dead ones included.
+        num_always_on: channels that are zero nowhere in any image, in a layer that has zeros; the next layer reads
+            them without a threshold.
+        lifetime_sparseness: of a channel over images, 0 where all images drive it equally and 1 where a single one
+            does; the mean over channels that are not dead (Vinje & Gallant 2000, Science 287:1273, after Rolls &
+            Tovee 1995, Journal of Neurophysiology 73:713). NaN where channel means are negative.
+        population_sparseness: the same of an image over channels.
+        quantiles: the value that a share ``TAILS`` of single activations exceeds, over at most 256 units that were
+            drawn evenly; NaN where no sample was kept.
         mean: over everything.
         sd: root mean square of the channels' sds.
         participation_ratio: effective dimensions of the 4 x 4 grid over images; see ``similarity``.
+        local_dimension: TwoNN of the same.
         separability: ``measure_separability`` of the classes in the channel means, with its interval.
     """
 
@@ -39,9 +52,14 @@ class LayerStatistics:
     zero_fraction: float
     num_dead: int
     num_constant: int
+    num_always_on: int
     mean: float
     sd: float
+    lifetime_sparseness: float
+    population_sparseness: float
+    quantiles: Float[ndarray, " T"]
     participation_ratio: float
+    local_dimension: LocalDimension
     separability: float
     separability_low: float
     separability_high: float
@@ -51,6 +69,21 @@ class LayerStatistics:
         """C, or U of a fully connected layer."""
         return self.map_shape[0]
 
+    @property
+    def dead_fraction(self) -> float:
+        """Share of channels that are dead."""
+        return self.num_dead / self.num_channels
+
+    @property
+    def always_on_fraction(self) -> float:
+        """Share of channels that are always on."""
+        return self.num_always_on / self.num_channels
+
+    @property
+    def twonn(self) -> float:
+        """The TwoNN dimension itself."""
+        return self.local_dimension.value
+
 
 def describe_layer(
     layer: LayerActivations,
@@ -59,23 +92,47 @@ def describe_layer(
     labels: Int[ndarray, " N"],
     folds: Int[ndarray, " N"],
     participation_ratio: float,
+    local_dimension: LocalDimension,
 ) -> LayerStatistics:
     """All statistics of one layer."""
     separability, low, high = measure_separability(layer.pooled, labels, folds)
+    zeros = layer.channel_zero_fraction
+    means = layer.pooled.astype(np.float64)
+    sampled = np.quantile(layer.sample, 1 - TAILS) if layer.sample.size else np.full(len(TAILS), np.nan)
     return LayerStatistics(
         network=network,
         role=layer.role,
         map_shape=layer.map_shape,
-        zero_fraction=float(layer.channel_zero_fraction.mean()),
-        num_dead=int((layer.channel_zero_fraction == 1.0).sum()),
+        zero_fraction=float(zeros.mean()),
+        num_dead=int((zeros == 1.0).sum()),
         num_constant=int((layer.channel_sd == 0.0).sum()),
+        num_always_on=int((zeros == 0.0).sum()) if zeros.any() else 0,
         mean=float(layer.channel_mean.mean()),
         sd=float(np.sqrt((layer.channel_sd**2).mean())),
+        lifetime_sparseness=measure_sparseness(means.T),
+        population_sparseness=measure_sparseness(means),
+        quantiles=sampled.astype(np.float64),
         participation_ratio=participation_ratio,
+        local_dimension=local_dimension,
         separability=separability,
         separability_low=low,
         separability_high=high,
     )
+
+
+def measure_sparseness(rates: Float[ndarray, "M K"]) -> float:
+    """Sparseness of each row, in [0, 1], the mean over rows that are not all zero; NaN with negative values.
+
+    (1 - mean(r)^2 / mean(r^2)) / (1 - 1 / K) (Vinje & Gallant 2000).
+    """
+    count = rates.shape[1]
+    if count < 2 or rates.min(initial=0) < 0:
+        return math.nan
+    squares = (rates**2).mean(axis=1)
+    driven = squares > 0
+    if not driven.any():
+        return math.nan
+    return float(((1 - rates[driven].mean(axis=1) ** 2 / squares[driven]) / (1 - 1 / count)).mean())
 
 
 def deal_folds(labels: Int[ndarray, " N"], groups: Int[ndarray, " N"], rng: np.random.Generator) -> Int[ndarray, " N"]:

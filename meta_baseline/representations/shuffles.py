@@ -10,8 +10,9 @@ from numpy import ndarray
 def shuffle_groups(groups: Int[ndarray, " N"], rng: np.random.Generator) -> Int[ndarray, " N"]:
     """For each image the number of an image of the group that takes its group's place.
 
-    With one image per group this is a permutation of the images. Where the two groups differ in size, the images of the
-    new one are gone through in a circle.
+    With one image per group this is a permutation of the images. Inside a group the order is drawn too: were it kept,
+    groups that list their images class by class would keep every image's class. Where the two groups differ in size,
+    the images of the new one are gone through in a circle.
     """
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     members = np.argsort(inverse, kind="stable")
@@ -19,7 +20,8 @@ def shuffle_groups(groups: Int[ndarray, " N"], rng: np.random.Generator) -> Int[
     within = np.empty(len(groups), dtype=np.int64)
     within[members] = np.arange(len(groups)) - np.repeat(starts, counts)
     taken = rng.permutation(len(counts))[inverse]
-    return members[starts[taken] + within % counts[taken]]
+    replacing = np.lexsort((rng.random(len(groups)), inverse))
+    return replacing[starts[taken] + within % counts[taken]]
 
 
 def shuffle_within(
@@ -43,3 +45,20 @@ def jackknife_error(left_out: Float[ndarray, "J ..."]) -> ndarray:
     """Standard error from the estimates with one of J parts left out (Efron & Tibshirani 1993, equation 11.5)."""
     num = len(left_out)
     return np.sqrt((num - 1) / num * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+
+
+def bound_largest(null: Float[ndarray, "R V"], spread: Float[ndarray, " V"]) -> Float[ndarray, " V"]:
+    """For each of V statistics the value that any of them exceeds in 5 % of the shuffles: max-T, each in its spread.
+
+    Statistics in units of their own spread under the null are compared with the largest of all, so that one that
+    varies much (a latent with few values) does not make the bound of the others wide (Westfall & Young 1993).
+
+    Args:
+        null: sizes of the statistics under each shuffle.
+        spread: of each statistic under the null.
+    """
+    known = spread > 0
+    if not known.any():
+        return np.zeros(len(spread))
+    largest = (null[:, known] / spread[known]).max(axis=1)
+    return float(np.quantile(largest, 0.95)) * spread

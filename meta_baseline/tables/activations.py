@@ -6,11 +6,12 @@ import pandas as pd
 
 from meta_baseline.activation_analysis import ActivationResult
 from meta_baseline.representations.agreement import SimilarityTable
+from meta_baseline.tables.activation_details import tabulate_details
 from meta_baseline.tables.similarity import tabulate_similarity_measures
 
 
 def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
-    """Tables by file name: agreement, layers, relations, similarity (long form), latents in the planes."""
+    """Tables by file name: agreement, layers, relations, similarity (long form), latents in the planes, details."""
     return {
         "agreement": _tabulate_agreement(result),
         "layers": _tabulate_layers(result),
@@ -18,6 +19,7 @@ def tabulate_activations(result: ActivationResult) -> dict[str, pd.DataFrame]:
         "similarity": pd.concat([_lengthen(table) for table in result.facts.tables], ignore_index=True),
         "latents": _tabulate_latents(result),
         **tabulate_similarity_measures(result.facts.matched),
+        **tabulate_details(result.facts),
     }
 
 
@@ -84,9 +86,16 @@ def _tabulate_layers(result: ActivationResult) -> pd.DataFrame:
                 "zeros": layer.zero_fraction,
                 "dead channels": layer.num_dead,
                 "constant channels": layer.num_constant,
+                "always on": layer.num_always_on,
                 "mean": layer.mean,
                 "sd": layer.sd,
+                "sparseness (images)": layer.lifetime_sparseness,
+                "sparseness (channels)": layer.population_sparseness,
                 "effective dimensions": layer.participation_ratio,
+                "TwoNN": layer.local_dimension.value,
+                "TwoNN low": layer.local_dimension.low,
+                "TwoNN high": layer.local_dimension.high,
+                "TwoNN of half": layer.local_dimension.at_half,
                 "d'": layer.separability,
                 "d' low": layer.separability_low,
                 "d' high": layer.separability_high,

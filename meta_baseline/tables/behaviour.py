@@ -98,7 +98,7 @@ def _tabulate_sensitivity(result: BehaviourResult) -> pd.DataFrame:
                 "slope per sd": slope.slope,
                 "low": slope.low,
                 "high": slope.high,
-                "best latent by chance": slope.chance,
+                "bound by chance": slope.chance,
                 "beyond chance": "yes" if slope.beyond_chance else "no",
             }
             for slope in sorted(result.decisions.slopes, key=lambda one: (one.measure, one.latent))
