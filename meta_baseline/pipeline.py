@@ -196,7 +196,8 @@ def _run_weights(materials: Materials) -> Result:
 
 
 def _run_activations(materials: Materials) -> Result:
-    return compare_activations(materials.stores, rng=stage_rng(materials.study, "activation analysis"))
+    rng = stage_rng(materials.study, "activation analysis")
+    return compare_activations(materials.stores, rng=rng, stimuli=materials.inputs.stimuli)
 
 
 def _run_autoencoders(materials: Materials) -> Result:
