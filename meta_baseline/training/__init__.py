@@ -15,6 +15,7 @@ saving       write_state, read_state       what a run leaves, and the state that
 guards       RunOutcome                    what would make an accuracy meaningless
 pair         train_pair, train_arms        arms side by side, one process each
 answers      answer_queries                one network, one task: as it is, adapted, batch norm refitted
+own_rate     find_own_rate                 the inner rate that suits a network
 verdicts     compare_arms, check_networks  what the accuracies allow one to say
 evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
 arm_accuracy measure_arm                   one arm on every task, by every test

@@ -3,9 +3,8 @@
 Images, support sets and queries follow from the seed and the test alone, so all arms of a seed answer the same queries
 after adapting to the same support sets, whether they are tested together or apart.
 
-Every arm is adapted twice: at the common inner rate, which is that of the meta-learned arm's training, and at a rate of
-its own. A rate that one arm was trained for can wreck the others, and what is then compared is the rate. The own rate
-is the best of a few on images of the trained tasks that no test uses.
+Every arm is adapted twice: at the common inner rate, which is that of the meta-learned arm's training, and at the rate
+that suits it (``own_rate``).
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from meta_baseline.episodes import split_support_query
 from meta_baseline.inner_loop import Precision
 from meta_baseline.models import ConvNet, DecisionRule
 from meta_baseline.training.answers import AdaptationTest, QueryAnswers, answer_queries
-from meta_baseline.training.evaluation_stimuli import TaskImages
+from meta_baseline.training.evaluation_stimuli import TaskImages, set_apart
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
+from meta_baseline.training.own_rate import NUM_QUERIES, RATE_FACTORS, find_own_rate
 
 MAX_DRAWS = 2
 
@@ -50,9 +50,9 @@ class ArmsTest:
     supports: tuple[int, ...] = (10, 80)
     learning_rate: float = 0.05
     num_queries: int = 400
-    rate_factors: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    rate_factors: tuple[float, ...] = RATE_FACTORS
     tuning_steps: int = 5
-    num_tuning_queries: int = 100
+    num_tuning_queries: int = NUM_QUERIES
 
     @property
     def num_tested(self) -> int:
@@ -118,11 +118,13 @@ def measure_arm(
         precision: of the forward passes.
     """
     rules = list_rules(arm.network)
-    parts = [_set_apart(item, test) for item in images]
+    parts = [set_apart(item, test.num_tested) for item in images]
     own_rate = np.nan
     if arm.learnt is None or arm.learnt.rates_or_none is None:
         tuning = [rest for _, rest in parts if rest.task in trained_tasks]
-        own_rate = find_own_rate(arm, tuning, seed=seed, test=test, precision=precision)
+        asked = _set_test(test, (test.tuning_steps,), min(test.supports), test.learning_rate)
+        factors = test.rate_factors
+        own_rate = find_own_rate(arm.network, tuning, test=asked, factors=factors, seed=seed, precision=precision)
     shape = (len(images), len(test.supports), len(test.steps), len(RATES), len(rules))
     accuracy, same_share = np.full(shape, np.nan), np.full(shape, np.nan)
     majority, num_queries = np.zeros(len(images)), np.zeros(len(images), dtype=np.int64)
@@ -155,40 +157,10 @@ def measure_arm(
     )
 
 
-def find_own_rate(
-    arm: Arm, images: Sequence[TaskImages], *, seed: int, test: ArmsTest, precision: Precision = "fp32"
-) -> float:
-    """The inner rate among the test's at which the network is most accurate after ``tuning_steps``, over all tasks.
-
-    Of rates that are equally good, the one nearest to the common rate.
-    """
-    factors = sorted(test.rate_factors, key=lambda factor: abs(np.log(factor)))
-    means: list[float] = []
-    for factor in factors:
-        right: list[float] = []
-        for t, item in enumerate(images):
-            rng = np.random.default_rng((seed, t, 1))
-            supports, queries = split_support_query(item.labels, min(test.supports), MAX_DRAWS, rng)
-            asked = _set_test(test, (test.tuning_steps,), min(test.supports), factor * test.learning_rate)
-            answers = answer_queries(arm.network, item, supports, queries, test=asked, precision=precision)
-            right.append(float((answers.said(test.tuning_steps) == item.labels[queries].astype(bool)).mean()))
-        means.append(float(np.mean(right)))
-    return factors[int(np.argmax(means))] * test.learning_rate
-
-
 def _set_test(test: ArmsTest, steps: tuple[int, ...], support: int, rate: float) -> AdaptationTest:
     return AdaptationTest(
         steps=steps, num_support=support, num_draws=MAX_DRAWS, learning_rate=rate, num_queries=test.num_queries
     )
-
-
-def _set_apart(images: TaskImages, test: ArmsTest) -> tuple[TaskImages, TaskImages]:
-    """Images to test on and images to tune on, as many of one label as of the other in both."""
-    by_label = [np.flatnonzero(images.labels == label) for label in (0, 1)]
-    num = test.num_tested // 2
-    rows = [np.sort(np.concatenate(part)) for part in zip(*((of[:num], of[num:]) for of in by_label))]
-    tested, rest = (TaskImages(task=images.task, images=images.images[r], labels=images.labels[r]) for r in rows)
-    return tested, rest
 
 
 def list_rules(network: ConvNet) -> tuple[DecisionRule, ...]:

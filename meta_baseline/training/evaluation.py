@@ -1,14 +1,15 @@
 """How well trained networks do on tasks, trained and held out, before and after adaptation to a support set.
 
 Every network goes through the same procedure, whatever it was trained by: k steps of ``inner_loop.adapt`` on fresh
-labelled images of the task, then queries that no network has seen, the same for all. k = 0 adapts nothing. Batch norm
-uses running statistics throughout, so no answer depends on which images are asked about together.
+labelled images of the task, at the inner rate that suits it, then queries that no network has seen, the same for all.
+k = 0 adapts nothing. Batch norm uses running statistics throughout, so no answer depends on which images are asked
+about together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
 from meta_baseline.training.answers import AdaptationTest, answer_queries, answer_refitted
 from meta_baseline.training.curves import LearningCurve, read_learning_curve
-from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images
+from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images, set_apart
 from meta_baseline.training.loop import METRICS
+from meta_baseline.training.own_rate import NUM_QUERIES, find_own_rate
 from meta_baseline.training.recipes import ARMS, Recipe
 from meta_baseline.training.verdicts import (
     ONE_PAIR,
@@ -50,6 +52,7 @@ class TrainingOutcome:
         networks: names; "meta" and "baseline" first, then controls such as "untrained".
         tasks: names; ``trained_on`` says which of them both networks were trained on.
         test: how the networks were tested.
+        inner_rates: of each network's adaptation.
         accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
         same_share: share of answers that are "same".
         refitted_accuracy: without adaptation, but with batch norm refitted on the support images (see ``answers``).
@@ -63,6 +66,7 @@ class TrainingOutcome:
     tasks: tuple[str, ...]
     trained_on: Bool[ndarray, " T"]
     test: AdaptationTest
+    inner_rates: Float[ndarray, " S"]
     accuracy: Float[ndarray, "S T L"]
     low: Float[ndarray, "S T L"]
     high: Float[ndarray, "S T L"]
@@ -95,19 +99,21 @@ def evaluate_networks(
         progress: as ``progress(iterable, desc=...)``.
     """
     test = test or AdaptationTest()
-    task_images = generate_task_images(
+    drawn = generate_task_images(
         recipe.tasks + recipe.held_out,
-        images_per_task=test.images_per_task,
+        images_per_task=test.images_per_task + NUM_QUERIES + test.num_draws * test.num_support,
         image_size=recipe.image_size,
         seed=recipe.seed,
         workers=workers,
         progress=progress,
     )
+    parts = [set_apart(images, test.images_per_task) for images in drawn]
     return measure_accuracy(
         networks,
-        task_images,
+        [tested for tested, _ in parts],
+        tuning_images=[rest for _, rest in parts if rest.task in recipe.tasks],
         trained_tasks=recipe.tasks,
-        test=test,
+        test=replace(test, learning_rate=recipe.inner_loop.learning_rate),
         rng=recipe.rng("evaluation"),
         precision=recipe.precision,
         curves=_find_curves(networks),
@@ -119,6 +125,7 @@ def measure_accuracy(
     networks: Mapping[str, ConvNet],
     task_images: Sequence[TaskImages],
     *,
+    tuning_images: Sequence[TaskImages] = (),
     trained_tasks: Sequence[str],
     test: AdaptationTest,
     rng: np.random.Generator,
@@ -126,7 +133,24 @@ def measure_accuracy(
     curves: tuple[LearningCurve, ...] = (),
     progress: Progress = lambda iterable, **_: iterable,
 ) -> TrainingOutcome:
-    """Accuracy of every network on the queries of every task; supports and queries are drawn by ``rng``."""
+    """Accuracy of every network on the queries of every task; supports and queries are drawn by ``rng``.
+
+    Args:
+        networks: by name.
+        task_images: to test on.
+        tuning_images: of the trained tasks, to find the inner rate of every trained network on; without them, and for
+            the untrained one, it is the test's.
+        trained_tasks: names.
+        test: how to test.
+        rng: draws supports and queries.
+        precision: of the forward passes.
+        curves: of the networks' training.
+        progress: as ``progress(iterable, desc=...)``.
+    """
+    rates = dict.fromkeys(networks, test.learning_rate)
+    if tuning_images and max(test.steps) > 0:
+        for name in progress([name for name in networks if name in ARMS], desc="inner rates"):
+            rates[name] = find_own_rate(networks[name], tuning_images, test=test, seed=0, precision=precision)
     tasks = tuple(images.task for images in task_images)
     trained_on = np.array([task in trained_tasks for task in tasks])
     shape = (len(networks), len(tasks), len(test.steps))
@@ -140,7 +164,8 @@ def measure_accuracy(
         majority.append(max(labels.mean(), 1 - labels.mean()))
         num_queries.append(len(labels))
         for s, (name, network) in enumerate(networks.items()):
-            answers = answer_queries(network, images, supports, queries, test=test, precision=precision)
+            asked = replace(test, learning_rate=rates[name])
+            answers = answer_queries(network, images, supports, queries, test=asked, precision=precision)
             again = answer_refitted(network, images, supports[0], queries, precision=precision)
             refitted[s, t] = (again == labels).mean()
             for k, steps in enumerate(test.steps):
@@ -163,6 +188,7 @@ def measure_accuracy(
         tasks=tasks,
         trained_on=trained_on,
         test=test,
+        inner_rates=np.array(list(rates.values())),
         accuracy=accuracy,
         low=low,
         high=high,
@@ -180,6 +206,7 @@ def measure_accuracy(
         findings=find_differences(
             comparisons,
             num_support=test.num_support,
+            rates=(rates["meta"], rates["baseline"]),
             comparable=comparable,
             refitted=_mean_of_arms(refitted[:, ~trained_on], tuple(networks)),
         ),

@@ -24,6 +24,14 @@ class TaskImages:
     labels: Int64[ndarray, " N"]
 
 
+def set_apart(images: TaskImages, num: int) -> tuple[TaskImages, TaskImages]:
+    """The first ``num`` images and the rest, as many of one label as of the other in both."""
+    by_label = [np.flatnonzero(images.labels == label) for label in (0, 1)]
+    rows = [np.sort(np.concatenate(part)) for part in zip(*((of[: num // 2], of[num // 2 :]) for of in by_label))]
+    first, rest = (TaskImages(task=images.task, images=images.images[r], labels=images.labels[r]) for r in rows)
+    return first, rest
+
+
 def generate_task_images(
     tasks: Sequence[str],
     *,

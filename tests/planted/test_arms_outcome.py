@@ -16,9 +16,10 @@ from meta_baseline.models import ConvNet, Preprocessing, architecture_of, build_
 from meta_baseline.results import load_result, save_result
 from meta_baseline.tables.arms import summarise_arms, tabulate_arms
 from meta_baseline.training.answers import AdaptationTest, answer_queries
-from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, find_own_rate, measure_arm
+from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, measure_arm
 from meta_baseline.training.arms_outcome import ArmsOutcome, contrast_arms
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
+from meta_baseline.training.own_rate import find_own_rate
 
 TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60, rate_factors=(1.0, 3.0), num_tuning_queries=8)
 
@@ -147,9 +148,9 @@ def test_the_own_rate_is_the_one_at_which_adaptation_does_no_harm() -> None:
     network = Fragile(RECIPE.build_architecture())
     with torch.no_grad():
         network.classifier.bias.fill_(0.1)
-    test = replace(TEST, learning_rate=1.0, rate_factors=(1e-6, 1e3), num_tuning_queries=60, supports=(12,))
-    images = make_task_images(test.images_per_task)[:1]
-    assert find_own_rate(Arm(network=network), images, seed=0, test=test) == 1e-6
+    test = AdaptationTest(steps=(0, 5), num_support=12, learning_rate=1.0)
+    images = make_task_images(100)[:1]
+    assert find_own_rate(network, images, test=test, factors=(1e-6, 1e3), seed=0) == 1e-6
 
 
 def test_tables_hold_every_arm_and_an_outcome_survives_the_disk(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from meta_baseline.results import load_result, save_result
 from meta_baseline.training.answers import AdaptationTest
 from meta_baseline.training.evaluation import TrainingOutcome, measure_accuracy
 from meta_baseline.training.loop import INITIAL, train
+from meta_baseline.training.own_rate import RATE_FACTORS
 from meta_baseline.training.verdicts import check_networks, compare_arms, find_differences
 
 TEST = AdaptationTest(steps=(0, 2), num_support=8, num_draws=2, learning_rate=0.05, num_queries=200)
@@ -67,6 +68,22 @@ def test_a_constant_predictor_is_named_and_scores_the_majority_rate() -> None:
     assert sentences[0].startswith("The meta network gives one answer to nearly every image of outlines, blocks and")
 
 
+def test_each_network_is_adapted_at_its_own_rate_found_on_other_images() -> None:
+    network = RECIPE.build_initial_network()
+    images = make_task_images(TEST.images_per_task)
+    outcome = measure_accuracy(
+        {"meta": network, "baseline": network, "untrained": network},
+        images,
+        tuning_images=make_task_images(60, seed=9)[:2],
+        trained_tasks=TASKS,
+        test=TEST,
+        rng=np.random.default_rng(0),
+    )
+    assert outcome.inner_rates[0] == outcome.inner_rates[1] and outcome.inner_rates[2] == TEST.learning_rate
+    assert min(abs(outcome.inner_rates[0] / TEST.learning_rate - factor) for factor in RATE_FACTORS) < 1e-9
+    assert f"{outcome.inner_rates[0]:g} and {outcome.inner_rates[1]:g}" in outcome.findings[-1].sentence
+
+
 def test_measuring_leaves_the_networks_as_they_were() -> None:
     network = RECIPE.build_initial_network().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -99,7 +116,7 @@ def test_a_planted_difference_is_found_with_its_sign() -> None:
     rng = np.random.default_rng(0)
     right = [(rng.random(800) < rate).astype(float) for rate in (0.9, 0.8)]
     comparison = compare_arms([right[0]], [right[1]], group="trained", tasks=("a",), steps=0)
-    (finding,) = find_differences([comparison], num_support=10, comparable=True)
+    (finding,) = find_differences([comparison], num_support=10, rates=(0.05, 0.05), comparable=True)
     assert comparison.low < 0.1 < comparison.high
     assert "the meta-learned network is more accurate" in finding.sentence
     assert "one pair, so no population claim" in finding.sentence
