@@ -313,8 +313,8 @@ FIGURES = (
         "both networks, matched, vary most. Percentages are shares of that variance; below, what two directions "
         "reach together when they are fitted to two untrained networks, to both networks with their weights in random "
         "places, and to two seeds of one condition where these were given (meta / baseline), all matched first; then "
-        "how much of the plane stays when units are drawn again. Networks that learnt alike lie on each other, away "
-        "from the grey dots.",
+        "how much of the plane stays when units are drawn again. Only what exceeds these shares is structure. The grey "
+        "dots did not enter the fit: on a plane that was fitted to others, any network lies near the centre.",
         draw=draw_joint_projection,
     ),
     FigureSpec(

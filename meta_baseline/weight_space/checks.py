@@ -25,7 +25,8 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
         "weights.scale",
         "pass",
         "Parameters only, running statistics are no weights. Filters before batch norm are compared at equal norm, "
-        "other layers at equal norm as a whole; the norm in use has batch norm folded in.",
+        "other layers at equal norm as a whole; the norm in use has normalisation folded in. The rescaling that ReLU "
+        "allows between a unit and what reads it is not taken out.",
     )
     yield _initial_check(facts)
     if facts.damaged:
@@ -82,10 +83,15 @@ def _yardstick_check(facts: WeightFacts) -> Check:
     if facts.seed_relations:
         count = len(facts.seed_relations)
         sentence = f"Differences are judged beside {count} pair{'s' * (count > 1)} of seeds of one condition."
+        if facts.initial_shared:
+            sentence += (
+                " The two networks share step 0 and the seeds of a condition do not, so the two may differ less than "
+                "two seeds for that reason alone; that they differ no more is then no sign of likeness."
+            )
         return _check("weights.yardstick", "pass", sentence)
     sentence = (
         "No second seed of either condition was given, so differences are judged beside untrained pairs only; two "
-        "trained seeds of one condition may differ more than these."
+        "trained seeds of one condition are likely to differ more than these."
     )
     return _check("weights.yardstick", "note", sentence)
 

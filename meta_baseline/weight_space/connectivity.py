@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from meta_baseline.weight_space.threads import run_in_threads
 
 BATCH = 64
 """Images over which batch norm takes its statistics at a time."""
-
-MOST_SURFACE_IMAGES = 64
-"""Images of one point of the surface: there are many points, all with the same images."""
 
 AT_A_TIME = 16
 """Images that go through a network together where batch norm does not look at them: their maps stay in the cache."""
@@ -191,9 +188,6 @@ def measure_surface(
     margin = 0.2 * (high - low).max()
     x, y = (np.linspace(low[i] - margin, high[i] + margin, num_points) for i in (0, 1))
 
-    count = min(len(data.images), MOST_SURFACE_IMAGES)
-    chosen = replace(data, images=data.images[:count], labels=data.labels[:count])
-
     def measure_row(height_of_row: float) -> list[float]:
         between = copy.deepcopy(meta).eval()
         use_batch_statistics(between)
@@ -202,11 +196,13 @@ def measure_surface(
             shift = height_of_row / height
             weights = {key: base[key] + (place * across[key] + shift * upward[key]) for key in trained}
             _load(between, {**base, **weights})
-            losses.append(_score(between, chosen, whole=True)[0])
+            losses.append(_score(between, data, whole=True)[0])
         return losses
 
     losses = np.array(run_in_threads(measure_row, list(y), workers))
-    return LossSurface(second=names[0], third=names[1], x=x, y=y, losses=losses, corners=places, num_images=count)
+    return LossSurface(
+        second=names[0], third=names[1], x=x, y=y, losses=losses, corners=places, num_images=len(data.images)
+    )
 
 
 def has_running_statistics(model: nn.Module) -> bool:

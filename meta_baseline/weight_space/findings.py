@@ -118,7 +118,9 @@ def _difference_finding(facts: WeightFacts, yardstick: Yardstick) -> Finding:
     )
     if "untrained" in yardstick.source:
         sentence += "; whether it is more than two seeds of one condition differ needs further seeds"
-    return Finding(sentence=sentence + ".", importance=0.35, estimates=names, beyond_control=True)
+    # Beyond untrained pairs is beyond no yardstick of training: that is described, not claimed.
+    beyond = None if "untrained" in yardstick.source else True
+    return Finding(sentence=sentence + ".", importance=0.35, estimates=names, beyond_control=beyond)
 
 
 def _connectivity_finding(connectivity: Connectivity) -> Finding:

@@ -23,19 +23,24 @@ MIDDLE_SIDE = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is measured on images: half of ``num_images`` calibrate batch norm, half are evaluated."""
+    """How much is measured on images: half of ``num_images`` calibrate batch norm, half are evaluated.
+
+    At the many points of the surface it is the first ``surface_images`` of the second half.
+    """
 
     num_images: int
     path_points: int
     surface_points: int
+    surface_images: int
 
 
 def choose_effort(model: nn.Module) -> Effort:
     """By the size of the network's input, so that the whole analysis stays below a minute on two cores."""
     side = getattr(getattr(model, "architecture", None), "image_size", LARGE_SIDE)
     if side >= LARGE_SIDE:
-        return Effort(num_images=96, path_points=5, surface_points=7)
-    return Effort(num_images=256, path_points=11, surface_points=9 if side >= MIDDLE_SIDE else 13)
+        return Effort(num_images=96, path_points=5, surface_points=7, surface_images=32)
+    points = 9 if side >= MIDDLE_SIDE else 13
+    return Effort(num_images=256, path_points=11, surface_points=points, surface_images=64)
 
 
 def take_images(loader: Iterable[Batch], model: nn.Module, num_images: int) -> LabelledImages:

@@ -1,9 +1,9 @@
 """What the weights of one layer look like, and how the weights of two layers lie to each other.
 
 Every statistic is taken of the layer's scaled weights (``alignment.scale_layer``): filters before batch norm at equal
-norm, other layers at equal norm as a whole. It therefore does not change when units are reordered or when a filter
-before batch norm is multiplied by a positive number; the two norms say themselves of which weights they are. The
-positive rescaling that a ReLU allows between a gain and the next layer is not taken out.
+norm, other layers at equal norm as a whole. It therefore does not change when units are reordered, when a filter
+before batch norm is multiplied by a positive number, or when a layer before layer norm is; the norms say themselves of
+which weights they are. The positive rescaling that a ReLU allows between a gain and the next layer is not taken out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Statistic:
 
 
 STATISTICS = (
-    Statistic(name="norm", label="norm of the weights, batch norm folded in"),
+    Statistic(name="norm", label="norm of the weights, normalisation folded in"),
     Statistic(name="stored_norm", label="norm of the weights as stored"),
     Statistic(name="gain", label="gain of the normalisation, root mean square"),
     Statistic(name="kurtosis", label="excess kurtosis of the weights"),
@@ -108,7 +108,7 @@ def measure_layer(model: nn.Module, layer: Layer) -> LayerMeasurement:
     gain = _gain(model, layer)
     redundancy = measure_redundancy(matrix)
     values = {
-        "norm": _norm_in_use(model, layer),
+        "norm": _norm_in_use(model, layer, gain),
         "stored_norm": float(np.linalg.norm(_stored_weight(model, layer))),
         "gain": float("nan") if gain is None else root_mean_square(gain),
         "kurtosis": excess_kurtosis(matrix),
@@ -188,12 +188,22 @@ def is_calibrated(model: nn.Module, layer: Layer) -> bool:
     return not (bool((norm.running_mean == 0).all()) and bool((norm.running_var == 1).all()))
 
 
-def _norm_in_use(model: nn.Module, layer: Layer) -> float:
+def _norm_in_use(model: nn.Module, layer: Layer, gain: Float[np.ndarray, " C"] | None) -> float:
+    """Norm of the weights with the normalisation after them: what their own size is where it removes that size.
+
+    Batch norm is folded in. Other normalisations have no statistics to fold: there the scaled weights count times the
+    gain, so that a layer before layer norm may have any size here as well.
+    """
     if not is_calibrated(model, layer):
         return float("nan")
     with np.errstate(invalid="ignore"):  # a negative running variance has a check of its own
         folded = fold_batch_norm(model, layer)
-    return float(np.linalg.norm(_stored_weight(model, layer) if folded is None else folded[0]))
+    if folded is not None:
+        return float(np.linalg.norm(folded[0]))
+    if layer.norm is None:
+        return float(np.linalg.norm(_stored_weight(model, layer)))
+    rows = np.linalg.norm(scale_layer(model, layer).weight.reshape(layer.shape[0], -1), axis=1)
+    return float(np.linalg.norm(rows if gain is None else rows * gain))
 
 
 def _operator_norm(model: nn.Module, layer: Layer, gain: Float[np.ndarray, " C"] | None) -> float:

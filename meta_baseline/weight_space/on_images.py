@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -98,11 +98,13 @@ def measure_on_images(
     second = baseline if shared else matched
     of_meta = "an untrained network" if step_0 is None else "step 0 of meta"
     names = ("baseline", "step 0 of both") if shared else ("baseline, matched", of_meta)
+    count = min(len(data.images), effort.surface_images)
+    fewer = replace(data, images=data.images[:count], labels=data.labels[:count])
     connectivity = Connectivity(
         paths=trace_paths(meta, baseline, matched, data, effort.path_points, workers),
         seed_paths=trace_seed_paths(seed_pairs, data, effort.path_points, workers),
         surface=measure_surface(
-            meta, second, third, data, names=names, num_points=effort.surface_points, workers=workers
+            meta, second, third, fewer, names=names, num_points=effort.surface_points, workers=workers
         ),
         num_images=len(data.images),
     )

@@ -3,8 +3,10 @@
 Any two networks differ in every number. The yardstick is a set of pairs in which nothing but the seed differs: two
 runs of one condition where further seeds are given, fresh initialisations otherwise. The pair under study exceeds it
 when its most different layer is more different than the most different layer of every yardstick pair. If the pair were
-one more of them, that would happen once in Q + 1 times, however many layers and statistics there are; no p-value is
-meant: it is one pair.
+one more of them, drawn like them and independently, each of the Q + 1 would be the highest equally often: it would
+exceed the others once in Q + 1 times, however many layers and statistics there are and however they depend on each
+other (less often where pairs tie). A pair that shares its step 0 is not drawn like pairs that do not: it may differ
+less, and exceed less often. No p-value is meant: it is one pair.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ JUDGED = (
     "nearest",
     "operator_norm",
 )
-"""Statistics that enter: those that know nothing of the scale symmetries."""
+"""Statistics that enter: none sees the size of filters before batch norm or of a layer before layer norm."""
 
 Values = Mapping[str, Mapping[str, float]]
 """A network's statistics: by role, then by name."""
@@ -67,7 +69,7 @@ class Yardstick:
 
     @property
     def chance(self) -> float:
-        """How often a pair of the yardstick's own recipe would exceed the others."""
+        """How often, at most, a pair of the yardstick's own recipe and independent of the others would exceed them."""
         return 1.0 / (len(self.controls) + 1)
 
     @property

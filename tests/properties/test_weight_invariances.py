@@ -92,8 +92,7 @@ def test_statistics_of_a_layer_before_layer_norm_ignore_its_size_but_not_that_of
     network.fc_layers[0].weight.data[:10] *= 7
     single = measure(network)["fc1"]
     for name in SCALE_FREE:
-        if name != "norm":  # without batch norm there is nothing to fold: the norm is that of the stored weights
-            assert whole.values[name] == pytest.approx(before.values[name], rel=1e-4), name
+        assert whole.values[name] == pytest.approx(before.values[name], rel=1e-4), name
     assert single.values["kurtosis"] > before.values["kurtosis"] + 1
 
 
