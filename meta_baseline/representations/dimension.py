@@ -74,6 +74,6 @@ def fit_dimension(ratios: Float[ndarray, " N"]) -> float:
         return math.nan
     kept = int(n * (1 - DISCARDED))
     x = np.log(known[:kept])
-    y = -np.log1p(-np.arange(kept) / n)
+    y = -np.log1p(-np.arange(1, kept + 1) / n)
     size = float(x @ x)
     return float(x @ y) / size if size > 0 else math.nan

@@ -10,6 +10,12 @@ from meta_baseline.behaviour import BehaviourResult, measure_behaviour
 from meta_baseline.layers import LayerPairing
 
 
+@pytest.fixture(autouse=True)
+def few_shuffles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests look at accuracies, many times; the nulls of decisions have tests of their own."""
+    monkeypatch.setattr("meta_baseline.decisions.agreement.NUM_SHUFFLES", 2)
+
+
 def _store(
     network: str, labels: np.ndarray, logits: np.ndarray, *, groups: np.ndarray | None = None
 ) -> ActivationStore:
