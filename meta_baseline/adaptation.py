@@ -10,6 +10,7 @@ direction. ``docs`` of every number: ``adaptation_space``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,12 +82,12 @@ def compare_adaptation(
     """
     settings = settings or choose_settings(subjects[0].network, tasks[0])
     episodes = draw_episodes(tasks, settings, rng)
-    few = _take_first(episodes, tasks, settings.control_episodes)
+    for_controls = _shorten(episodes, tasks, settings.control_episodes)
     records = tuple(
         measure_subject(
             subject,
             tasks,
-            few if subject.is_control else dict(enumerate(episodes)),
+            for_controls if subject.is_control else episodes,
             settings,
             workers=workers,
             progress=progress,
@@ -111,15 +112,17 @@ def compare_adaptation(
     )
 
 
-def _take_first(
+def _shorten(
     episodes: Sequence[AdaptationEpisode], tasks: Sequence[TaskStimuli], count: int
-) -> dict[int, AdaptationEpisode]:
-    """By number, so many of the study's images and so many of tasks held out."""
-    groups = [
-        [number for number, episode in enumerate(episodes) if tasks[episode.task].held_out is held_out]
-        for held_out in (False, True)
-    ]
-    return {number: episodes[number] for group in groups for number in group[:count]}
+) -> tuple[AdaptationEpisode, ...]:
+    """The first so many of the study's images, and of tasks held out, as they are; the others brief."""
+    seen = {False: 0, True: 0}
+    shortened: list[AdaptationEpisode] = []
+    for episode in episodes:
+        held_out = tasks[episode.task].held_out
+        seen[held_out] += 1
+        shortened.append(episode if seen[held_out] <= count else dataclasses.replace(episode, depth="brief"))
+    return tuple(shortened)
 
 
 def take_stimuli(stimuli: Stimuli) -> TaskStimuli:

@@ -33,11 +33,11 @@ def _checks(facts: AdaptationFacts) -> Iterator[Check]:
         f"{sizes} supports, {queries} other images as queries, both half same; "
         f"{max(settings.steps)} first-order steps of rate {settings.learning_rate:g} on the loss of each network's own "
         f"decision rule; batch norm with running statistics throughout. Layers are described after "
-        f"{settings.layer_steps} steps on {settings.num_support} supports; each untrained network takes part in the "
-        f"first {settings.control_episodes} episodes.",
+        f"{settings.layer_steps} steps on {settings.num_support} supports; untrained networks' layers are "
+        f"frozen in {settings.control_episodes} of the episodes.",
     )
     for part in facts.parts:
-        few, least = part.num_episodes < WANTED_EPISODES, int(part.num_queries.min())
+        few, least = part.num_episodes < min(WANTED_EPISODES, settings.max_episodes), int(part.num_queries.min())
         if few or least < settings.num_queries:
             yield Check(
                 code="adaptation.too_few_images",

@@ -49,6 +49,11 @@ def sketch(vector: Float[ndarray, " P"], seed: int) -> Float[ndarray, " M"]:
     return np.bincount(places, weights=vector * signs, minlength=SKETCH).astype(np.float32)
 
 
+def blank(vector: Float[ndarray, " P"]) -> Float[ndarray, " M"]:
+    """In place of a sketch, where there is nothing to be sketched: not a number."""
+    return np.full(min(len(vector), SKETCH), np.nan, dtype=np.float32)
+
+
 def compare_directions(
     gram: Float[ndarray, "E E"],
     null: Float[ndarray, "E E"],

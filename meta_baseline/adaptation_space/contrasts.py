@@ -91,6 +91,12 @@ def predict_next(means: Sequence[float], *, level: float = 0.95) -> tuple[float,
     return float(values.mean()) - half, float(values.mean()) + half
 
 
+def predict_difference(means: Sequence[float], *, level: float = 0.95) -> float:
+    """What the means of two more networks differ by at most with this probability, from those of a few: Student's."""
+    values = np.asarray(means, dtype=np.float64)
+    return float(special.stdtrit(len(values) - 1, (1 + level) / 2)) * math.sqrt(2 * values.var(ddof=1))
+
+
 def judge_layers(
     gain: Float[ndarray, " E"], added: Float[ndarray, "E L"], tasks: Int64[ndarray, " E"] | None = None
 ) -> tuple[LayerVerdict, ...]:

@@ -25,7 +25,7 @@ def choose_settings(network: nn.Module, task: TaskStimuli, *, learning_rate: flo
     image = as_input(network, task.read(np.array([0])), device)
     if count_multiplications(network, image) < LARGE:
         return AdaptationSettings(learning_rate=rate)
-    return AdaptationSettings(learning_rate=rate, steps=(0, 1, 5), max_episodes=8, control_episodes=2)
+    return AdaptationSettings(learning_rate=rate, steps=(0, 1, 5), max_episodes=6, control_episodes=1)
 
 
 def count_multiplications(network: nn.Module, image: Float[Tensor, "1 ..."]) -> int:

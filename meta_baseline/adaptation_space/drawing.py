@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64
@@ -21,6 +22,10 @@ WANTED_EPISODES = 8
 """Queries are cut before episodes become fewer."""
 FEWEST_QUERIES = 10
 
+Depth = Literal["brief", "main", "thorough"]
+"""How much of an episode is measured: theta_0 and theta_k, with true and with shuffled labels; also layers frozen,
+other steps and supports; also what stands beside these: other rates, single layers, batch norm refitted, sharpness."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationEpisode:
@@ -31,14 +36,14 @@ class AdaptationEpisode:
         support: rows, labels alternating 0 1 0 1, so that every even number of first rows is balanced.
         query: rows, half "same"; no identity of the support's.
         shuffled: as many 0 as 1, in random order: labels that the support's images do not have.
-        thorough: whether what stands beside the main numbers is measured, too.
+        depth: how much is measured.
     """
 
     task: int
     support: Int64[ndarray, " M"]
     query: Int64[ndarray, " N"]
     shuffled: Int64[ndarray, " M"]
-    thorough: bool = True
+    depth: Depth = "thorough"
 
 
 def draw_episodes(
@@ -72,7 +77,7 @@ def _draw_of_group(
     chosen = dealt[: settings.max_episodes]
     # Turns of the tasks, so that each of them is looked at as thoroughly as the others.
     return [
-        dataclasses.replace(episode, thorough=number // len(group) % settings.thorough_every == 0)
+        dataclasses.replace(episode, depth="main" if number // len(group) % settings.thorough_every else "thorough")
         for number, episode in enumerate(chosen)
     ]
 

@@ -19,7 +19,7 @@ from meta_baseline.adaptation_space.change import (
     nearest_centroid,
     relative_change,
 )
-from meta_baseline.adaptation_space.coherence import sketch
+from meta_baseline.adaptation_space.coherence import blank, sketch
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.freezing import AT_A_TIME, Adapted, adapt_part, ask, buffer_sets, measure_freezing
 from meta_baseline.adaptation_space.parts import copy_modules, name_parameters
@@ -29,13 +29,32 @@ from meta_baseline.inner_loop import LossGradient, Parameters, buffers_at, diffe
 from meta_baseline.layers import Layer, list_layers
 from meta_baseline.models import decide, recalibrate_batch_norm
 
+Sketch = tuple[Float[ndarray, " M"], ...]
+"""A vector by layer, as sketches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directions:
+    """Where an episode leads.
+
+    Attributes:
+        paths: theta_i - theta_0 for each number of steps after 0.
+        gradient: at theta_0.
+        shuffled_path, shuffled_gradient: after the steps of the layers, and at theta_0, with shuffled labels.
+    """
+
+    paths: tuple[Sketch, ...]
+    gradient: Sketch
+    shuffled_path: Sketch
+    shuffled_gradient: Sketch
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRecord:
     """One episode in numbers; L layers from the image to the answer, Z support sizes, K numbers of steps.
 
-    NaN where only thorough episodes are measured: other rates, refitted statistics and layers alone, all three of
-    trained networks only; sharpness.
+    NaN for what is not measured at an episode's depth; of untrained networks other rates, refitted statistics and
+    layers alone are never measured.
 
     Attributes:
         accuracy: on the queries.
@@ -48,8 +67,7 @@ class EpisodeRecord:
         weight_change: |theta_k - theta_0| / |theta_0|.
         cka, procrustes: of the queries' activations before and after.
         diverged: whether theta_k is not finite.
-        paths: sketches of theta_i - theta_0 for each number of steps after 0.
-        gradient, shuffled_path, shuffled_gradient: sketches, the last two with shuffled labels.
+        directions: of the path and the gradient.
         sharpness_before, sharpness_after: steepest rise of the query loss close by, in nats.
     """
 
@@ -67,10 +85,7 @@ class EpisodeRecord:
     cka: Float[ndarray, " L"]
     procrustes: Float[ndarray, " L"]
     diverged: bool
-    paths: tuple[tuple[Float[ndarray, " M"], ...], ...]
-    gradient: tuple[Float[ndarray, " M"], ...]
-    shuffled_path: tuple[Float[ndarray, " M"], ...]
-    shuffled_gradient: tuple[Float[ndarray, " M"], ...]
+    directions: Directions
     sharpness_before: float
     sharpness_after: float
 
@@ -146,34 +161,39 @@ def measure_episode(
         settings: what is measured.
     """
     scene = _set_scene(subject, network, task, episode, settings)
-    beside = episode.thorough and not subject.is_control
+    brief, thorough = episode.depth == "brief", episode.depth == "thorough"
+    beside = thorough and not subject.is_control
     layer_steps = settings.layer_steps
     read, logits, grams_before = _look(scene, scene.start, 0)
-    path = scene.adapt(scene.labels, *settings.steps[1:])
+    path = scene.adapt(scene.labels, *((layer_steps,) if brief else settings.steps[1:]))
     adapted = path.after[layer_steps]
     _, logits_after, grams_after = _look(scene, adapted, layer_steps)
-    accuracy, same_share = _follow(scene, path, {0: logits, layer_steps: logits_after})
-    ladder, alone = measure_freezing(
-        subject,
-        scene.network,
-        scene.layers,
-        scene.parts,
-        read=read,
-        logits=logits,
-        images=(scene.support, scene.query),
-        labels=scene.labels,
-        truth=scene.truth,
-        settings=settings,
-        everything=float(accuracy[-1, settings.steps.index(layer_steps)]),
-        start=path.start,
-        each_alone=beside,
-    )
-    shuffled = scene.adapt(torch.from_numpy(episode.shuffled).to(scene.labels.device), layer_steps)
+    accuracy, same_share = _follow(scene, path, {0: logits, layer_steps: logits_after}, brief=brief)
+    everything = float(accuracy[-1, settings.steps.index(layer_steps)])
+    ladder, alone = (np.full(len(scene.layers), np.nan) for _ in range(2))
+    ladder[0] = everything
+    if not brief:
+        ladder, alone = measure_freezing(
+            subject,
+            scene.network,
+            scene.layers,
+            scene.parts,
+            read=read,
+            logits=logits,
+            images=(scene.support, scene.query),
+            labels=scene.labels,
+            truth=scene.truth,
+            settings=settings,
+            everything=everything,
+            start=path.start,
+            each_alone=beside,
+        )
     labels = scene.labels.cpu().numpy()
     queries = slice(len(labels), None)
     pairs = zip(grams_before, grams_after)
     geometries = np.array([compare_geometries(a[queries, queries], b[queries, queries]) for a, b in pairs])
-    moves = {steps: scene.move(path.after[steps]) for steps in settings.steps[1:]}
+    moves = {steps: scene.move(parameters) for steps, parameters in path.after.items()}
+    directions = _find_directions(scene, path, moves, episode)
     head = max(len(scene.layers) - 2, 0)
     return EpisodeRecord(
         accuracy=accuracy,
@@ -192,12 +212,24 @@ def measure_episode(
         cka=geometries[:, 0],
         procrustes=geometries[:, 1],
         diverged=not all(bool(np.isfinite(vector).all()) for vector in moves[layer_steps]),
-        paths=tuple(_sketch_all(move) for move in moves.values()),
+        directions=directions,
+        sharpness_before=_measure_sharpness(scene, scene.start, 0) if thorough else np.nan,
+        sharpness_after=_measure_sharpness(scene, adapted, layer_steps) if thorough else np.nan,
+    )
+
+
+def _find_directions(
+    scene: _Scene, path: Adapted, moves: Mapping[int, Sequence[Float[ndarray, " P"]]], episode: AdaptationEpisode
+) -> Directions:
+    """Where the episode leads, and where it would lead with shuffled labels."""
+    settings = scene.settings
+    nothing = tuple(blank(vector) for vector in moves[settings.layer_steps])
+    shuffled = scene.adapt(torch.from_numpy(episode.shuffled).to(scene.labels.device), settings.layer_steps)
+    return Directions(
+        paths=tuple(_sketch_all(moves[steps]) if steps in moves else nothing for steps in settings.steps[1:]),
         gradient=_sketch_all(scene.by_layer(path.start.gradient)),
-        shuffled_path=_sketch_all(scene.move(shuffled.after[layer_steps])),
+        shuffled_path=_sketch_all(scene.move(shuffled.after[settings.layer_steps])),
         shuffled_gradient=_sketch_all(scene.by_layer(shuffled.start.gradient)),
-        sharpness_before=_measure_sharpness(scene, scene.start, 0) if episode.thorough else np.nan,
-        sharpness_after=_measure_sharpness(scene, adapted, layer_steps) if episode.thorough else np.nan,
     )
 
 
@@ -224,23 +256,28 @@ def _set_scene(
 
 
 def _follow(
-    scene: _Scene, path: Adapted, known: Mapping[int, Float[Tensor, "L K"]]
+    scene: _Scene, path: Adapted, known: Mapping[int, Float[Tensor, "L K"]], *, brief: bool
 ) -> tuple[Float[ndarray, "Z K"], Float[ndarray, " K"]]:
     """Accuracy by support size and steps, and the share of "same" with the largest support.
 
-    ``known`` holds logits of supports and queries after some numbers of steps on the largest support.
+    ``known`` holds logits of supports and queries after some numbers of steps on the largest support; ``brief`` leaves
+    it at these.
     """
     settings = scene.settings
-    accuracy = np.empty((len(settings.support_sizes), len(settings.steps)))
-    same_share = np.empty(len(settings.steps))
+    accuracy = np.full((len(settings.support_sizes), len(settings.steps)), np.nan)
+    same_share = np.full(len(settings.steps), np.nan)
     answered = {
         steps: decide(logits[len(scene.labels) :], scene.subject.rule).cpu().numpy() for steps, logits in known.items()
     }
     for z, size in enumerate(settings.support_sizes):
         largest = size == len(scene.labels)
+        if brief and not largest:
+            continue
         own = path if largest else scene.adapt(scene.labels[:size], *settings.steps[1:])
         for k, steps in enumerate(settings.steps):
             seen = steps in answered and (largest or steps == 0)
+            if brief and not seen:
+                continue
             answers = answered[steps] if seen else scene.ask(own.after[steps], steps)
             accuracy[z, k] = scene.share(answers)
             same_share[k] = answers.mean()
@@ -301,5 +338,5 @@ def _measure_sharpness(scene: _Scene, parameters: Parameters, num_steps: int) ->
     return steepest_rise(loss, place, float(here.loss.detach()), here.gradient, radius)
 
 
-def _sketch_all(vectors: Sequence[Float[ndarray, " P"]]) -> tuple[Float[ndarray, " M"], ...]:
+def _sketch_all(vectors: Sequence[Float[ndarray, " P"]]) -> Sketch:
     return tuple(sketch(vector, number) for number, vector in enumerate(vectors))

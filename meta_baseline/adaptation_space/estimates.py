@@ -130,7 +130,7 @@ def _estimate_coherence(
         interval="jackknife over episodes",
         reference=0.0,
         reference_label=f"shuffled labels (their own mean cosine is {coherence.null:.3f})",
-        n=len(subject.episodes),
+        n=int(np.isfinite(np.diagonal(subject.paths[-1] + subject.shuffled_paths[-1])).sum()),
         n_unit="episodes",
     )
 

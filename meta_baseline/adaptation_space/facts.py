@@ -16,6 +16,7 @@ from meta_baseline.adaptation_space.contrasts import (
     NetworkVerdict,
     judge_layers,
     judge_network,
+    predict_difference,
     predict_next,
 )
 from meta_baseline.adaptation_space.settings import AdaptationSettings
@@ -30,7 +31,7 @@ Measure = Callable[[SubjectRecord], Float[ndarray, "E ..."]]
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationFacts:
-    """All networks in the same episodes; untrained ones in the first of them.
+    """All networks in the same episodes; of untrained ones less is measured in most of them.
 
     Attributes:
         settings: how they were adapted.
@@ -113,11 +114,20 @@ class AdaptationFacts:
 
         The range of three networks is what figures show, but a fourth would fall outside it half of the time.
         """
-        means = [float(_mean(measure(control))) for control in self.controls_of(subject)]
-        if len(means) < FEWEST_CONTROLS or not np.isfinite(means).all():
+        means = self._means_of_controls(subject, measure)
+        if means is None:
             return None
         low, high = predict_next(means)
         return not low <= float(_mean(measure(subject))) <= high
+
+    def predict_difference(self, subject: SubjectRecord, measure: Measure) -> float | None:
+        """What two more untrained networks like those of a network would differ by at most; None without three."""
+        means = self._means_of_controls(subject, measure)
+        return None if means is None else predict_difference(means)
+
+    def _means_of_controls(self, subject: SubjectRecord, measure: Measure) -> list[float] | None:
+        means = [float(_mean(measure(control))) for control in self.controls_of(subject)]
+        return means if len(means) >= FEWEST_CONTROLS and np.isfinite(means).all() else None
 
     def compare_tasks(self, subject: SubjectRecord) -> tuple[Coherence, Coherence] | None:
         """How far paths of one task agree, and those of different tasks; None where all are of one."""

@@ -107,30 +107,30 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
     else:
         change = "smaller" if abs(at_end.value) < abs(at_start.value) else "larger"
         word = f"The difference in accuracy is there before adaptation, which makes it {change}"
-    spread = _spread_of_controls(facts)
+    # What untrained networks differ by in what the sentence is about.
+    last = facts.settings.steps.index(steps)
+    about, spread = next(
+        (mean, facts.predict_difference(meta, measure))
+        for mean, measure, chosen in (
+            (by_steps, lambda own: own.gain, appears),
+            (at_start, lambda own: own.nothing, there),
+            (at_end, lambda own: own.accuracy[:, -1, last], True),
+        )
+        if chosen
+    )
+    beside = "" if spread is None else f"; two untrained networks would differ by up to {100 * spread:.1f} points there"
     sentence = (
         f"{word}: on {describe_tasks(facts)}, meta minus baseline is {describe_mean(at_start)} before and "
         f"{describe_mean(at_end)} after {steps} steps; adaptation adds {describe_mean(by_steps)} "
-        f"({facts.num_episodes} episodes, one pair"
-        + ("" if spread is None else f"; two untrained networks differ by up to {100 * spread:.1f} points in this")
-        + ")."
+        f"({facts.num_episodes} episodes, one pair{beside})."
     )
     names = ("difference.steps_0", f"difference.steps_{steps}", "difference.by_adaptation")
     return Finding(
         sentence=sentence,
         importance=0.65 if appears else 0.5,
         estimates=tuple(name_estimate(facts, name) for name in names),
-        beyond_control=(
-            (there or appears or at_end.excludes_zero)
-            and (spread is None or max(abs(mean.value) for mean in (at_start, at_end, by_steps)) > spread)
-        ),
+        beyond_control=about.excludes_zero and (spread is None or abs(about.value) > spread),
     )
-
-
-def _spread_of_controls(facts: AdaptationFacts) -> float | None:
-    """The largest difference in what adaptation adds to two untrained networks of one architecture."""
-    band = facts.band(facts.trained[0], lambda own: own.gain)
-    return None if band is None or len(facts.controls_of(facts.trained[0])) < 2 else float(band[1] - band[0])
 
 
 def _describe_change(facts: AdaptationFacts) -> Finding | None:

@@ -27,7 +27,8 @@ class AdaptationSettings:
         layer_steps: inner steps for everything that is said of layers, one of ``steps``, with the largest support.
         num_queries: of an episode, at most; half "same".
         max_episodes: at most of the images of the study, and again of tasks held out; each uses images of its own.
-        control_episodes: the first so many of either, for each untrained network.
+        control_episodes: the first so many of either for all that is measured of untrained networks; with nothing
+            frozen they go through all.
         thorough_every: what stands beside the main numbers (other rates, layers that adapt alone, batch norm refitted,
             sharpness) is measured in one of so many episodes; of untrained networks sharpness alone.
         learning_rate: of the inner loop, where a network did not learn rates of its own.
@@ -39,7 +40,7 @@ class AdaptationSettings:
     layer_steps: int = 5
     num_queries: int = 40
     max_episodes: int = 10
-    control_episodes: int = 4
+    control_episodes: int = 3
     thorough_every: int = 2
     learning_rate: float = 0.05
     rate_factors: tuple[float, ...] = (0.2, 5.0)

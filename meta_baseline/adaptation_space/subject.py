@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,8 @@ Vectors = Sequence[tuple[Float[ndarray, " M"], ...]]
 class SubjectRecord:
     """One network in its episodes [E]; L layers from the image to the answer, Z support sizes, K numbers of steps.
 
-    NaN where only thorough episodes are measured: other rates, refitted statistics and layers alone, all three of
-    trained networks only; sharpness.
+    NaN for what is not measured at an episode's depth; of untrained networks other rates, refitted statistics and
+    layers alone are never measured.
 
     Attributes:
         name, note, roles: of the network.
@@ -143,21 +143,21 @@ class SubjectRecord:
 def measure_subject(
     subject: Subject,
     tasks: Sequence[TaskStimuli],
-    episodes: Mapping[int, AdaptationEpisode],
+    episodes: Sequence[AdaptationEpisode],
     settings: AdaptationSettings,
     *,
     workers: int,
     progress: Progress,
 ) -> SubjectRecord:
-    """One network in its episodes, given by their numbers, ``workers`` of them at a time."""
-    network = arrange(subject, tasks, next(iter(episodes.values())))
+    """One network in every episode, ``workers`` of them at a time."""
+    network = arrange(subject, tasks, episodes[0])
 
     def measure(number: int) -> EpisodeRecord:
         episode = episodes[number]
         return measure_episode(subject, network, tasks[episode.task], episode, settings)
 
     records: list[EpisodeRecord] = map_in_threads(
-        measure, list(episodes), workers=workers, progress=progress, desc=f"adaptation, {subject.name}"
+        measure, range(len(episodes)), workers=workers, progress=progress, desc=f"adaptation, {subject.name}"
     )
     at_layer_steps = settings.steps.index(settings.layer_steps) - 1
     plane, shares = _find_plane(records)
@@ -166,12 +166,12 @@ def measure_subject(
         note=subject.note,
         roles=tuple(layer.role for layer in list_layers(subject.network)),
         rates_learned=subject.rates is not None or bool(subject.statistics),
-        episodes=np.array(list(episodes)),
-        tasks=np.array([episode.task for episode in episodes.values()]),
-        paths=_inner_products([record.paths[at_layer_steps] for record in records]),
-        shuffled_paths=_inner_products([record.shuffled_path for record in records]),
-        gradients=_inner_products([record.gradient for record in records]),
-        shuffled_gradients=_inner_products([record.shuffled_gradient for record in records]),
+        episodes=np.arange(len(episodes)),
+        tasks=np.array([episode.task for episode in episodes]),
+        paths=_inner_products([record.directions.paths[at_layer_steps] for record in records]),
+        shuffled_paths=_inner_products([record.directions.shuffled_path for record in records]),
+        gradients=_inner_products([record.directions.gradient for record in records]),
+        shuffled_gradients=_inner_products([record.directions.shuffled_gradient for record in records]),
         plane=plane,
         plane_shares=shares,
         accuracy=_stack(records, "accuracy"),
@@ -223,7 +223,7 @@ def _stack_finite(vectors: Sequence[Float[ndarray, " M"]]) -> Float[ndarray, "E 
 
 def _find_plane(records: Sequence[EpisodeRecord]) -> tuple[Float[ndarray, "E T 2"], Float[ndarray, " 2"]]:
     """Principal axes of all theta_i of all episodes, from their inner products layer by layer."""
-    visits = [[*record.paths, record.shuffled_path] for record in records]
+    visits = [[*record.directions.paths, record.directions.shuffled_path] for record in records]
     num_points = len(visits[0])
     total = np.zeros((len(records) * num_points,) * 2)
     for number in range(len(visits[0][0])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from meta_baseline.adaptation import AdaptationResult
@@ -45,7 +46,7 @@ def _tabulate_accuracy(facts: AdaptationFacts) -> pd.DataFrame:
                         "accuracy": mean.value,
                         "low": mean.low,
                         "high": mean.high,
-                        "episodes": len(subject.episodes),
+                        "episodes": int(np.isfinite(subject.accuracy[:, z, k]).sum()),
                         "queries each": int(facts.num_queries.min()),
                     }
                 )

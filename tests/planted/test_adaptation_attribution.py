@@ -10,6 +10,7 @@ import torch
 from adaptation_worlds import QUICK, make_subject, make_task
 
 from meta_baseline.adaptation import AdaptationResult, Subject, compare_adaptation
+from meta_baseline.adaptation_space.contrasts import predict_difference
 
 
 def _blind(name: str) -> Subject:
@@ -71,6 +72,12 @@ def test_a_network_like_the_untrained_ones_is_beyond_them_at_no_more_than_the_no
         drawn = {subject.name: rng.normal(rng.normal(0, 0.02), 0.05, len(subject.gain)) for subject in facts.subjects}
         false += bool(facts.is_beyond_controls(facts.trained[0], lambda own, drawn=drawn: drawn[own.name]))
     assert false <= 25  # 15 expected
+
+
+def test_two_more_untrained_networks_differ_by_more_than_predicted_at_the_nominal_rate():
+    rng = np.random.default_rng(0)
+    beyond = [abs(own[3] - own[4]) > predict_difference(own[:3].tolist()) for own in rng.normal(size=(2000, 5))]
+    assert abs(np.mean(beyond) - 0.05) < 0.015
 
 
 def test_the_verdict_names_the_layer_that_is_enough_alone():

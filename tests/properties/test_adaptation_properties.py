@@ -63,6 +63,23 @@ def test_every_rung_of_the_ladder_is_the_inner_loop_with_rate_0_for_what_is_froz
             assert np.isfinite(record.alone[first])
 
 
+def test_a_brief_episode_gives_the_numbers_of_a_thorough_one_where_it_gives_any():
+    subject, task = _convolutional()
+    episode = draw_episodes([task], _SMALL, np.random.default_rng(0))[0]
+    network = arrange(subject, [task], episode)
+    full, brief = (
+        measure_episode(subject, network, task, dataclasses.replace(episode, depth=depth), _SMALL)
+        for depth in ("thorough", "brief")
+    )
+    for name in ("cka", "procrustes", "weight_change", "centroid_before", "centroid_after", "without_head_after"):
+        np.testing.assert_array_equal(getattr(full, name), getattr(brief, name))
+    assert full.ladder[0] == brief.ladder[0]
+    np.testing.assert_array_equal(full.accuracy[-1, [0, 2]], brief.accuracy[-1, [0, 2]])
+    np.testing.assert_array_equal(full.directions.shuffled_path[0], brief.directions.shuffled_path[0])
+    assert np.isnan(brief.accuracy[0]).all()
+    assert np.isnan(brief.ladder[1:]).all()
+
+
 def test_adaptation_changes_neither_the_network_nor_its_statistics_nor_its_mode():
     subject, task = _convolutional()
     before = copy.deepcopy(subject.network.state_dict())

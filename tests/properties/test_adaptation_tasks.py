@@ -52,7 +52,12 @@ def test_tasks_held_out_are_judged_apart_and_beside_the_images_of_the_study(tmp_
     of_study, held_out = result.facts.parts
     assert (of_study.is_held_out, held_out.is_held_out) == (False, True)
     assert (of_study.num_episodes, held_out.num_episodes) == (10, 10)
-    assert [len(part.subjects[2].episodes) for part in result.facts.parts] == [4, 4]
+    for part in result.facts.parts:
+        untrained = part.subjects[2]
+        assert np.isfinite(untrained.gain).all()
+        assert np.isfinite(untrained.cka[:, :2]).all()  # the head of this world is constant at theta_0
+        assert np.isfinite(untrained.added).all(axis=1).sum() == 4
+        assert part.compare_tasks(untrained) is None
     assert of_study.verdicts["meta"] == "feature reuse"
     assert held_out.verdicts["meta"] == "no gain"
     save_result(result, tmp_path)
@@ -67,5 +72,5 @@ def test_every_other_turn_of_the_tasks_is_measured_thoroughly():
     settings = dataclasses.replace(QUICK, thorough_every=2)
     tasks = [make_task("head", seed=seed, held_out=seed > 0) for seed in range(3)]
     episodes = draw_episodes(tasks, settings, np.random.default_rng(0))
-    assert [episode.thorough for episode in episodes[:4]] == [True, False, True, False]
-    assert [episode.thorough for episode in episodes[10:14]] == [True, True, False, False]
+    assert [episode.depth for episode in episodes[:4]] == ["thorough", "main"] * 2
+    assert [episode.depth for episode in episodes[10:14]] == ["thorough"] * 2 + ["main"] * 2
