@@ -41,8 +41,8 @@ def stores(stimuli):
 
 
 @pytest.fixture(scope="module")
-def result(stores):
-    return compare_activations(stores, rng=np.random.default_rng(0))
+def result(stores, stimuli):
+    return compare_activations(stores, rng=np.random.default_rng(0), stimuli=stimuli)
 
 
 def test_a_known_common_start_is_the_first_of_three_untrained_networks(stores):
@@ -152,6 +152,10 @@ def test_tables_have_a_row_per_layer(result):
     assert set(tables["measures"]["measure"]) >= {"whole maps", "channel means", "rbf", "rank", "procrustes"}
     assert (tables["influential"].groupby("layer").size() == 6).all()
     assert "ink" in tables["latents"].columns
+    assert {"explained", "units", "paths", "extremes", "mean_maps"} <= set(tables)
+    assert tables["explained"]["target"].iloc[0] == "class"
+    assert len(tables["extremes"]) == 2 * 2 * 4 and len(tables["mean_maps"]) == 5 * 4
+    assert tables["layers"]["TwoNN"].notna().all() and tables["layers"]["always on"].dtype == int
 
 
 def test_every_figure_is_drawn_and_says_how_to_read_it(result):
@@ -167,8 +171,11 @@ def test_figures_are_drawn_without_latents_without_pairs_and_with_a_constant_lay
     stores = make_stores(*networks[:2], networks[2:], labels=np.arange(30) % 2, pixels=rng.random((30, 4)))
     for store in stores.networks:
         del store.latents["size1"], store.latents["same"]
-    drawn = {spec.slug: spec.draw(compare_activations(stores, rng=rng)) for spec in FIGURES}
-    assert drawn.pop("planes_by_latent") is None
+    result = compare_activations(stores, rng=rng)
+    drawn = {spec.slug: spec.draw(result) for spec in FIGURES}
+    no_images_no_maps_no_sample = {"planes_by_latent", "extremes", "mean_maps", "distributions"}
+    assert {slug for slug in no_images_no_maps_no_sample if drawn.pop(slug) is None} == no_images_no_maps_no_sample
+    assert all(len(frame) for frame in tabulate_activations(result).values())
     assert all(isinstance(figure, Figure) for figure in drawn.values())
 
 
