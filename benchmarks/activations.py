@@ -198,8 +198,8 @@ def decompose_first_layer(num_images: int) -> None:
         print(
             f"{num_components} components of conv1 [{num_images}, {features.shape[1]}]: {whole:.2f} s with the Gram "
             f"matrix, {alone:.2f} s where it is there (residual {residual.max():.0e}); scikit-learn's randomised "
-            f"solver {randomised:.2f} s, {randomised / whole:.1f} and {randomised / alone:.0f} times as long, and its last "
-            f"share of variance is off by {error:.0e}",
+            f"solver {randomised:.2f} s, {randomised / whole:.1f} and {randomised / alone:.0f} times as long, and "
+            f"its last share of variance is off by {error:.0e}",
             flush=True,
         )
 
