@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
+from torch import Tensor
 
 from meta_baseline.activations.rows import cannot_write, write_all
 
@@ -37,6 +38,11 @@ class MemoryBudget:
             return False
         self.left -= num_bytes
         return True
+
+
+def flatten_maps(maps: Float[Tensor, "n ..."]) -> Float[Tensor, "n U"]:
+    """One row per image, channels last: the order in which maps lie in memory, and a Gram matrix asks for no order."""
+    return (maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps).flatten(1)
 
 
 class FlattenedMaps:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import RandomSampler
 
-from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget
+from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget, flatten_maps
 from meta_baseline.activations.recording import Batch, as_input, evaluating, images_of, recording
 from meta_baseline.activations.store import GRID
 from meta_baseline.errors import InputError, UsageError
@@ -117,7 +117,7 @@ def collect_grams(
                 if name not in maps:
                     maps[name] = FlattenedMaps(num_images, math.prod(output.shape[1:]), budget, spill_dir)
                 _check_values(name, output, shapes, row)
-                maps[name].append(output.flatten(1).float().cpu().numpy())
+                maps[name].append(flatten_maps(output).float().cpu().numpy())
             row += len(images_of(batch))
             outputs.clear()
     return {name: maps[name].finish() for name in names}
@@ -130,7 +130,8 @@ def _check_values(name: str, output: Tensor, shapes: dict[str, tuple[int, ...]],
             f"Layer {name!r} gives values of shape {tuple(output.shape[1:])} for image {row + 1} and of {shape} "
             "before. Give images of one size."
         )
-    if not bool(torch.isfinite(output).all()):
+    # A NaN is the smallest and the largest value; no second tensor is made to find it.
+    if not all(bool(torch.isfinite(value)) for value in torch.aminmax(output)):
         raise InputError(
             f"Layer {name!r} gives values that are not finite for images {row + 1} to {row + len(output)}. "
             "The checkpoint is damaged or its input scaling is wrong; check both."

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 from torch.nn import functional
 
-from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget
+from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget, flatten_maps
 from meta_baseline.activations.positions import find_foreground, sample_positions
 from meta_baseline.activations.rows import Rows
 from meta_baseline.activations.store import GRID, SAMPLE, SIDE, LayerActivations
@@ -173,7 +173,7 @@ class LayerStream:
         low, high = np.searchsorted(self._gram_rows, [first_row, first_row + len(output)])
         if high > low:
             taken = torch.from_numpy(self._gram_rows[low:high] - first_row).to(output.device)
-            self._whole.append(_to_numpy(output[taken].flatten(1)))
+            self._whole.append(_to_numpy(flatten_maps(output[taken])))
 
     def _sample(self, maps: Tensor, ink: Float[Tensor, "n 1 h w"], first_row: int) -> None:
         foreground = find_foreground(ink, maps.shape[2], maps.shape[3])
