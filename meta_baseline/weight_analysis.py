@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from meta_baseline.activations.recording import Batch
-from meta_baseline.alignment import PermutationSpec, apply_permutation, match_weights
+from meta_baseline.alignment import PermutationSpec, apply_permutation, match_weights, move_sizes_to_readers
 from meta_baseline.checkpoints import load_models
 from meta_baseline.layers import list_layers, pair_layers
 from meta_baseline.results import Check, Estimate, Finding, save_result
-from meta_baseline.weight_space.checks import list_checks
+from meta_baseline.weight_space.checks import LARGE_LOGIT_CHANGE, list_checks
 from meta_baseline.weight_space.controls import (
     collect_layers,
     draw_untrained,
@@ -157,6 +157,10 @@ def compare_weight_spaces(
             skipped[id(model)] |= {role}
     known = (meta_initial, baseline_initial, *meta_seeds, *baseline_seeds)
     every = (meta_model, baseline_model, *scattered, *untrained, *baseline_untrained, *(x for x in known if x))
+    moved = {"meta": _move_sizes(meta_model, permutations), "baseline": _move_sizes(baseline_model, permutations)}
+    for network, role in excluded:
+        skipped[id(moved[network])] = skipped.get(id(moved[network]), frozenset()) | {role}
+    every = (*every, *(model for model in moved.values() if model is not None))
     distinct = list({id(model): model for model in every}.values())
     values = run_in_threads(lambda net: measure_network(net, skipped.get(id(net), frozenset())), distinct, workers)
     measured = {id(model): value for model, value in zip(distinct, values)}
@@ -183,6 +187,7 @@ def compare_weight_spaces(
             shuffled=measured[id(shuffled)],
             untrained=[measured[id(other)] for other in fresh],
             seeds=[measured[id(other)] for other in seeds],
+            moved=measured.get(id(moved[network]), {}),
         )
         if initial is not None:
             kept = [layer.role for layer in list_layers(model) if layer.role not in skipped[id(model)]]
@@ -262,7 +267,7 @@ def compare_weight_spaces(
         equal_roles=tuple(role for role in roles if share_parameters(meta_model, baseline_model, [role])),
         initial_known=(meta_initial is not None, baseline_initial is not None),
         initial_shared=shared,
-        logit_change=_logit_change(baseline_model, aligned, relation, rng),
+        logit_change=float("nan") if relation is None else _logit_change(baseline_model, aligned, rng),
         magnitude_edges=MAGNITUDE_EDGES,
     )
     result = WeightSpaceResult(
@@ -306,17 +311,24 @@ def _match_seeds(
     return run_in_threads(place, seeds, workers) if roles else []
 
 
-def _logit_change(
-    baseline: nn.Module, aligned: nn.Module, relation: NetworkRelation | None, rng: np.random.Generator
-) -> float:
+def _move_sizes(model: nn.Module, spec: PermutationSpec | None) -> nn.Module | None:
+    """The network with the sizes of its units moved to their readers; None where that is not known to be the same."""
+    if spec is not None:
+        return None
+    moved = move_sizes_to_readers(model)
+    same = _logit_change(model, moved, np.random.default_rng(0)) <= LARGE_LOGIT_CHANGE
+    return moved if same else None
+
+
+def _logit_change(model: nn.Module, changed: nn.Module, rng: np.random.Generator) -> float:
     """Largest change of a logit on random inputs, relative to the largest logit; NaN where it cannot be tried."""
-    architecture = getattr(baseline, "architecture", None)
-    if relation is None or architecture is None:
+    architecture = getattr(model, "architecture", None)
+    if architecture is None:
         return float("nan")
     shape = (NUM_TEST_INPUTS, architecture.in_channels, architecture.image_size, architecture.image_size)
-    inputs = torch.randn(shape, generator=_torch_generator(rng)).to(next(baseline.parameters()).device)
+    inputs = torch.randn(shape, generator=_torch_generator(rng)).to(next(model.parameters()))
     with torch.inference_mode():
-        before, after = (apply_permutation(net, {}).eval()(inputs) for net in (baseline, aligned))
+        before, after = (apply_permutation(net, {}).eval()(inputs) for net in (model, changed))
     return float((before - after).abs().max() / before.abs().max().clamp_min(1e-30))
 
 

@@ -41,6 +41,7 @@ def _tabulate_statistics(result: WeightSpaceResult) -> pd.DataFrame:
                 "untrained mean": float(np.mean(layer.untrained[statistic.name])),
                 "untrained low": float(np.min(layer.untrained[statistic.name])),
                 "untrained high": float(np.max(layer.untrained[statistic.name])),
+                "sizes moved to readers": layer.moved.get(statistic.name, float("nan")),
                 "measured on": STORED_FORMS.get(statistic.name, layer.form),
             }
             for layer in result.layers

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from meta_baseline.results import Check, Verdict
-from meta_baseline.weight_space.facts import WeightFacts
+from meta_baseline.weight_space.facts import LayerWeights, WeightFacts
 from meta_baseline.weight_space.inputs import NotCompared
 
 LARGE_LOGIT_CHANGE = 1e-3
@@ -25,9 +25,9 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
         "weights.scale",
         "pass",
         "Parameters only, running statistics are no weights. Filters before batch norm are compared at equal norm, "
-        "other layers at equal norm as a whole; the norm in use has normalisation folded in. The rescaling that ReLU "
-        "allows between a unit and what reads it is not taken out.",
+        "other layers at equal norm as a whole; the norm in use has normalisation folded in.",
     )
+    yield _rescaling_check(facts)
     yield _initial_check(facts)
     if facts.damaged:
         sentence = f"Layers with parameters that are not finite are left out: {_name_layers(facts.damaged)}."
@@ -53,6 +53,27 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
     yield _identity_check(facts)
     yield _matching_check(facts)
     yield _function_check(facts)
+
+
+def _rescaling_check(facts: WeightFacts) -> Check:
+    """How much the statistics depend on a symmetry that is not taken out."""
+    words = "The rescaling that ReLU allows between a unit and its readers is not taken out: weights count as stored"
+    tried = [layer for layer in facts.layers if layer.moved and np.isfinite(layer.values["stable_rank"])]
+    if not tried:
+        return _check("weights.rescaling", "note", f"{words}, and what it changes could not be tried.")
+    rank = max(tried, key=lambda layer: abs(np.log(layer.moved["stable_rank"] / layer.values["stable_rank"])))
+    parts = [_changed(rank, "stable rank", "stable_rank")]
+    peaked = [layer for layer in tried if np.isfinite(layer.moved["kurtosis"] - layer.values["kurtosis"])]
+    if peaked:
+        tail = max(peaked, key=lambda layer: abs(layer.moved["kurtosis"] - layer.values["kurtosis"]))
+        parts.append(_changed(tail, "excess kurtosis", "kurtosis"))
+    sentence = f"{words}. With all sizes moved to the readers the most that changes is {', and '.join(parts)}."
+    return _check("weights.rescaling", "note", sentence)
+
+
+def _changed(layer: LayerWeights, words: str, name: str) -> str:
+    was, now = layer.values[name], layer.moved[name]
+    return f"the {words} of {layer.role} ({layer.network}), from {was:.3g} to {now:.3g}"
 
 
 def _name_layers(items: Sequence[NotCompared]) -> str:

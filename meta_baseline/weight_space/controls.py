@@ -72,8 +72,9 @@ def collect_layers(
     shuffled: Measured,
     untrained: Sequence[Measured],
     seeds: Sequence[Measured],
+    moved: Measured,
 ) -> list[LayerWeights]:
-    """Every measured layer of one network beside the same layer of its controls; ``initial`` may be empty."""
+    """Every measured layer of one network beside its controls; ``initial`` and ``moved`` may be empty."""
     return [
         LayerWeights(
             role=layer.role,
@@ -85,6 +86,7 @@ def collect_layers(
             shuffled=shuffled[layer.role].values,
             untrained=_by_name(own, untrained),
             seeds=_by_name(own, seeds),
+            moved=moved[layer.role].values if moved else {},
             survival=own.survival,
             untrained_survival=np.stack([other[layer.role].survival for other in untrained]),
             seed_survival=_stack([other[layer.role].survival for other in seeds], own.survival),

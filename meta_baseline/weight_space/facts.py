@@ -31,6 +31,7 @@ class LayerWeights:
         shuffled: the same of a copy whose weights stand in random places.
         untrained: [S] the same of each fresh initialisation.
         seeds: [S] the same of further networks of this condition; empty when none was given.
+        moved: the same of a copy in which the sizes of units stand with their readers; empty where not tried.
         survival, untrained_survival, seed_survival: [B], [S, B], [S, B] share of weights with |w| / rms above each
             magnitude edge.
         singular_values, shuffled_singular_values, untrained_singular_values, seed_singular_values: [R], [R], [S, R],
@@ -47,6 +48,7 @@ class LayerWeights:
     shuffled: dict[str, float]
     untrained: dict[str, Float[np.ndarray, " S"]]
     seeds: dict[str, Float[np.ndarray, " S"]]
+    moved: dict[str, float]
     survival: Float[np.ndarray, " B"]
     untrained_survival: Float[np.ndarray, "S B"]
     seed_survival: Float[np.ndarray, "S B"]

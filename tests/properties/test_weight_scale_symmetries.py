@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from weight_worlds import make_network, random_images
 
-from meta_baseline.alignment import apply_permutation, derive_permutations
+from meta_baseline.alignment import apply_permutation, derive_permutations, move_sizes_to_readers
 from meta_baseline.layers import list_layers
 from meta_baseline.weight_space.layer_statistics import STATISTICS, measure_layer
 
@@ -73,6 +73,20 @@ def test_it_moves_a_layer_without_normalisation_and_its_operator_norm():
     before, after = measure(network, "fc1"), measure(rescaled, "fc1")
     assert after["operator_norm"] > 1.2 * before["operator_norm"]
     assert abs(after["kurtosis"] - before["kurtosis"]) > 0.1
+
+
+@pytest.mark.parametrize("head", ["meta", "baseline"])
+def test_statistics_with_all_sizes_at_the_readers_ignore_that_rescaling(head):
+    network = make_network(3, head=head)
+    moved = move_sizes_to_readers(network)
+    torch.testing.assert_close(answer(moved), answer(network), atol=1e-4, rtol=1e-3)
+    again = move_sizes_to_readers(
+        rescale_units(rescale_units(network, "conv2", draw_factors(32)), "fc1", draw_factors(128))
+    )
+    for role in ("conv2", "conv3", "fc1", "classifier"):
+        before, after = measure(moved, role), measure(again, role)
+        for name in SHAPES:
+            assert after[name] == pytest.approx(before[name], rel=1e-3, nan_ok=True), (role, name)
 
 
 def test_the_operator_norm_before_layer_norm_ignores_the_size_of_the_layer_and_notices_that_of_the_gain():
