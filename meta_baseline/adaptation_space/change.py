@@ -32,8 +32,10 @@ def nearest_centroid(gram: Float[ndarray, "L L"], labels: Int64[ndarray, " M"]) 
         gram: inner products of the M supports, then the N queries.
         labels: of the supports.
     """
-    distances: list[Float[ndarray, " N"]] = []
     num = len(labels)
+    if not np.isfinite(gram).all():  # adaptation diverged
+        return np.zeros(len(gram) - num, dtype=bool)
+    distances: list[Float[ndarray, " N"]] = []
     for label in (0, 1):
         own = np.flatnonzero(labels == label)
         distances.append(gram[np.ix_(own, own)].mean() - 2 * gram[num:, own].mean(axis=1))
@@ -46,7 +48,9 @@ def answer_without_head(gram: Float[ndarray, "L L"], labels: Int64[ndarray, " M"
     The test without inner loop (NIL) of Raghu et al. 2020 (arXiv:1909.09157, section 5), on equally many supports of
     both classes. Units are not centred, as there.
     """
+    num = len(labels)
+    if not np.isfinite(gram).all():  # adaptation diverged
+        return np.zeros(len(gram) - num, dtype=bool)
     lengths = np.sqrt(np.maximum(np.diag(gram), 0.0))
     cosines = gram / np.maximum(np.outer(lengths, lengths), 1e-30)
-    num = len(labels)
     return cosines[num:, :num] @ (2.0 * labels - 1.0) > 0

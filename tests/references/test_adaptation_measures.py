@@ -30,6 +30,12 @@ def test_answers_without_a_head_are_summed_cosines():
     np.testing.assert_array_equal(answer_without_head(features @ features.T, labels), votes[1] > votes[0])
 
 
+def test_activations_that_are_not_finite_give_no_answer_of_same_and_no_warning():
+    gram = np.full((6, 6), np.inf)
+    for answer in (nearest_centroid, answer_without_head):
+        assert answer(gram, np.array([0, 1])).tolist() == [False] * 4
+
+
 def test_intervals_over_episodes_are_students_and_leave_out_what_is_undefined():
     values = np.array([0.1, 0.4, 0.2, 0.5])
     mean, expected = average(np.append(values, np.nan)), mean_interval(values)
