@@ -6,6 +6,7 @@ fusing        the same network with less work, for the time of a pass
 store         what a pass leaves behind: LayerActivations, ActivationStore, Stores
 streams       the reductions of one layer, batch by batch
 rows          arrays that come batch by batch, in memory or in a file
+objects       where in a map the objects of an image are
 flattened     Gram matrices of whole maps, exact, within a bound of memory
 archive       a store on disk, known by what it was made from
 positions     which cells of a map are worth keeping

@@ -21,6 +21,7 @@ from torch.nn import functional
 from meta_baseline.activations.archive import hash_pass, read_store, write_store
 from meta_baseline.activations.flattened import MAX_MEMORY, MemoryBudget
 from meta_baseline.activations.fusing import fusing
+from meta_baseline.activations.objects import read_boxes
 from meta_baseline.activations.positions import find_ink
 from meta_baseline.activations.recording import (
     Batch,
@@ -95,6 +96,7 @@ def collect_store(
     entropy = int(rng.integers(2**63))
     gram_rows = spread_evenly(num_images, gram_images)
     budget = MemoryBudget(max_memory)
+    boxes = read_boxes(stimuli.latents, stimuli.image_shape)
     streams = [
         LayerStream(
             role=layer.role,
@@ -102,6 +104,7 @@ def collect_store(
             num_images=num_images,
             positions_per_image=positions_per_image,
             rng=np.random.default_rng([entropy, *layer.role.encode()]),
+            boxes=boxes,
             gram_rows=gram_rows,
             budget=budget,
             folder=folder,

@@ -34,6 +34,10 @@ def _no_gram() -> Float[ndarray, "n n"]:
     return np.zeros((0, 0))
 
 
+def _no_objects() -> Float32[ndarray, "N O C"]:
+    return np.zeros((0, 0, 0), dtype=np.float32)
+
+
 def _no_rows() -> Int[ndarray, " n"]:
     return np.zeros(0, dtype=np.int64)
 
@@ -63,6 +67,8 @@ class LayerActivations:
             places wherever maps have the same shape; empty where none was kept.
         gram: inner products of the flattened maps of the store's ``gram_rows``, centred over them, in float64; empty
             where none was made.
+        objects: averages over the boxes of the first O <= 2 objects, where the latents say where they are; NaN for an
+            object that an image does not have.
         mean_map: mean over the channels, area-averaged to h, w <= 16; empty for a fully connected layer.
     """
 
@@ -82,6 +88,7 @@ class LayerActivations:
     channel_max: Float[ndarray, " C"]
     sample: Float32[ndarray, "N K"] = field(default_factory=_nothing)
     gram: Float[ndarray, "n n"] = field(default_factory=_no_gram)
+    objects: Float32[ndarray, "N O C"] = field(default_factory=_no_objects)
     mean_map: Float32[ndarray, "N h w"] = field(default_factory=_nothing)
 
     @property

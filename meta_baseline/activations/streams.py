@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget, flatten_maps
+from meta_baseline.activations.objects import weigh_cells
 from meta_baseline.activations.positions import find_foreground, sample_positions
 from meta_baseline.activations.rows import Rows
 from meta_baseline.activations.store import GRID, SAMPLE, SIDE, LayerActivations
@@ -34,6 +35,7 @@ class LayerStream:
         num_images: N.
         positions_per_image: see ``positions.sample_positions``; 0 keeps none.
         rng: draws positions and units.
+        boxes: of the objects in each image; see ``objects.read_boxes``.
         gram_rows: images, in order, over which the Gram matrix of whole maps is made; None makes none.
         budget: memory for their maps.
         folder: where arrays of N rows are written instead of being kept; None keeps them in memory.
@@ -47,6 +49,7 @@ class LayerStream:
         num_images: int,
         positions_per_image: int,
         rng: np.random.Generator,
+        boxes: Float[ndarray, "N O 4"] | None = None,
         gram_rows: Int[ndarray, " n"] | None = None,
         budget: MemoryBudget | None = None,
         folder: Path | None = None,
@@ -59,6 +62,7 @@ class LayerStream:
         self._num_rows = 0
         self._statistics = _ChannelStatistics()
         self._map_shape: tuple[int, ...] = ()
+        self._boxes = np.zeros((num_images, 0, 4)) if boxes is None else boxes
         self._gram_rows = np.arange(0) if gram_rows is None else gram_rows
         self._budget = budget or MemoryBudget(MAX_MEMORY)
         self._folder = folder
@@ -103,6 +107,8 @@ class LayerStream:
         self._statistics.update(output.permute(0, 2, 3, 1).reshape(-1, output.shape[1]))
         self._grid.append(_to_numpy(functional.adaptive_avg_pool2d(output, self._grid_shape).flatten(1)))
         self._mean_map.append(_to_numpy(functional.adaptive_avg_pool2d(output.mean(dim=1), self._sides)))
+        if self._boxes.shape[1]:
+            self._crop(output, first_row)
         if self._positions_per_image:
             self._sample(output, ink(), first_row)
 
@@ -120,7 +126,7 @@ class LayerStream:
         is_map = len(self._map_shape) == 3
         rows = np.arange(self._num_images)
         nowhere = np.full(self._num_images, -1)
-        pooled = self._pooled.finish()
+        pooled, channels = self._pooled.finish(), self._map_shape[0]
         return LayerActivations(
             role=self.role,
             name=self.name,
@@ -137,6 +143,7 @@ class LayerStream:
             channel_zero_fraction=self._statistics.zero_fraction,
             channel_max=self._statistics.maximum,
             sample=self._values.finish(),
+            objects=self._objects.finish() if is_map else np.zeros((self._num_images, 0, channels), dtype=np.float32),
             gram=self._whole.finish() if len(self._gram_rows) else np.zeros((0, 0)),
             mean_map=self._mean_map.finish() if is_map else np.zeros((self._num_images, 0, 0), dtype=np.float32),
         )
@@ -156,6 +163,7 @@ class LayerStream:
             self._grid_shape = (min(GRID, map_shape[1]), min(GRID, map_shape[2]))
             most = self._num_images * min(self._positions_per_image, map_shape[1] * map_shape[2])
             self._grid = self._rows("grid", self._num_images, (channels * self._grid_shape[0] * self._grid_shape[1],))
+            self._objects = self._rows("objects", self._num_images, (self._boxes.shape[1], channels))
             self._sides = (min(SIDE, map_shape[1]), min(SIDE, map_shape[2]))
             self._mean_map = self._rows("mean_map", self._num_images, self._sides)
             self._positions = self._rows("positions", most, (channels,))
@@ -174,6 +182,11 @@ class LayerStream:
         if high > low:
             taken = torch.from_numpy(self._gram_rows[low:high] - first_row).to(output.device)
             self._whole.append(_to_numpy(flatten_maps(output[taken])))
+
+    def _crop(self, maps: Tensor, first_row: int) -> None:
+        cells = maps.permute(0, 2, 3, 1).flatten(1, 2)
+        weights = weigh_cells(self._boxes[first_row : first_row + len(maps)], maps.shape[2], maps.shape[3])
+        self._objects.append(_to_numpy(torch.from_numpy(weights).to(cells) @ cells))
 
     def _sample(self, maps: Tensor, ink: Float[Tensor, "n 1 h w"], first_row: int) -> None:
         foreground = find_foreground(ink, maps.shape[2], maps.shape[3])
