@@ -106,4 +106,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write ``path``.png (200 dpi, on white) and ``path``.svg (transparent, text as text); same figure, same bytes."""
     with house_style():
         figure.savefig(path.with_suffix(".png"), facecolor="white", metadata={"Software": None})
+        # Laid out once: the second time would take as long as drawing and change nothing.
+        engine = figure.get_layout_engine()
+        figure.set_layout_engine("none")
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.set_layout_engine(engine)
