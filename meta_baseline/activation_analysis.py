@@ -94,6 +94,7 @@ def _measure(stores: Stores, rng: np.random.Generator, stimuli: Stimuli | None) 
     design = design_contrasts(
         labels[chosen], groups[chosen], latents, latent_names, distance_images, rng=rng.spawn(1)[0]
     )
+    by_network = {store.network: store for store in stores.networks}
     explained: list[ExplainedShare] = []
     corners: dict[tuple[str, str], Float[ndarray, "n n"]] = {}
     matched: list[MatchedLayer] = []
@@ -108,7 +109,8 @@ def _measure(stores: Stores, rng: np.random.Generator, stimuli: Stimuli | None) 
                 similarity.participation_ratio(gram),
                 measure_local_dimension(gram, design.parts),
             )
-            explained.extend(design.explain(gram, network=network, role=role, judged=network in _OWN))
+            grid = by_network[network].layers[role].grid[chosen]
+            explained.extend(design.explain(gram, grid, network=network, role=role, judged=network in _OWN))
             if role != "classifier":
                 corners[network, role] = gram[np.ix_(distance_images, distance_images)]
             if network in followed:

@@ -49,11 +49,19 @@ class Design:
     few_shuffles: Int[ndarray, "R n"]
 
     def explain(
-        self, gram: Float[ndarray, "N N"], *, network: str, role: str, judged: bool
+        self,
+        gram: Float[ndarray, "N N"],
+        features: Float[ndarray, "N U"],
+        *,
+        network: str,
+        role: str,
+        judged: bool,
     ) -> tuple[ExplainedShare, ...]:
-        """Shares of a layer's variance; with intervals and a null where it is ``judged``."""
+        """Shares of a layer's variance, given by its features too; with intervals and a null where ``judged``."""
         parts, shuffles = (self.parts, self.shuffles) if judged else (None, None)
-        return explain_layer(gram, self.targets, network=network, role=role, parts=parts, shuffles=shuffles)
+        return explain_layer(
+            gram, self.targets, network=network, role=role, parts=parts, shuffles=shuffles, features=features
+        )
 
     def measure_units(self, pooled: Float[ndarray, "N C"], *, network: str, role: str) -> tuple[UnitSelectivity, ...]:
         """Selectivity of a layer's units for every target."""

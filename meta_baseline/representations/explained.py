@@ -91,6 +91,7 @@ def explain_layer(
     role: str,
     parts: Int[ndarray, " N"] | None = None,
     shuffles: Int[ndarray, "R N"] | None = None,
+    features: Float[ndarray, "N U"] | None = None,
 ) -> tuple[ExplainedShare, ...]:
     """The share of every target in one layer, given by the centred Gram matrix of its images.
 
@@ -100,6 +101,7 @@ def explain_layer(
         network, role: of the layer.
         parts: for intervals; left out in turn.
         shuffles: which image's targets each image gets, for the null.
+        features: what the Gram matrix is of; a layer of few units is quicker from them.
     """
     total = float(np.trace(gram))
     if total <= 0:
@@ -113,7 +115,10 @@ def explain_layer(
     chance = np.full(num, math.nan)
     if shuffles is not None:
         # In single precision: shares are known to 1e-5 and compared with a quantile.
-        null = _null_shares(gram.astype(np.float32) / total, targets, shuffles)
+        if features is not None and features.shape[1] < len(gram):
+            null = _null_shares(_scale_features(features, total), targets, shuffles, is_gram=False)
+        else:
+            null = _null_shares(gram.astype(np.float32) / np.float32(total), targets, shuffles, is_gram=True)
         chance = bound_largest(null, null.std(axis=0))
     rows = [
         ExplainedShare(
@@ -180,14 +185,23 @@ def _shares(
     return found
 
 
+def _scale_features(features: Float[ndarray, "N U"], total: float) -> Float32[ndarray, "N U"]:
+    """Centred, with squares that sum to 1."""
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    return (centred / math.sqrt(total)).astype(np.float32)
+
+
 def _null_shares(
-    gram: Float32[ndarray, "N N"], targets: BinnedTargets, shuffles: Int[ndarray, "R N"]
+    source: Float32[ndarray, "N K"], targets: BinnedTargets, shuffles: Int[ndarray, "R N"], *, is_gram: bool
 ) -> Float[ndarray, "R V"]:
-    """Adjusted shares of the shuffled targets; ``gram`` is centred and has trace 1."""
-    n = len(gram)
+    """Adjusted shares of the shuffled targets; ``source`` is a centred Gram matrix of trace 1, or features of it."""
+    n = len(source)
     moved = targets.indicators[shuffles]  # [R, N, B]
     stacked = np.ascontiguousarray(moved.transpose(1, 0, 2)).reshape(n, -1)
-    sums = np.einsum("nc,nc->c", stacked, gram @ stacked).reshape(len(shuffles), -1)
+    if is_gram:
+        sums = np.einsum("nc,nc->c", stacked, source @ stacked).reshape(len(shuffles), -1)
+    else:
+        sums = np.square(source.T @ stacked).sum(axis=0).reshape(len(shuffles), -1)
     # A shuffle of identities of unequal size changes how many images a bin has.
     between = sums / np.maximum(moved.sum(axis=1), 1)
     return np.stack(

@@ -77,6 +77,19 @@ def test_shares_from_the_gram_matrix_are_those_of_an_analysis_of_variance():
         assert found.share == pytest.approx(eta_squared(features, codes), abs=1e-10)
 
 
+def test_the_null_is_the_same_from_the_gram_matrix_and_from_the_features():
+    features, labels, latents = make_layer()
+    targets = bin_targets(labels, latents, ("x", "count"))
+    gram, rng = similarity.gram_matrix(features + 100.0), np.random.default_rng(7)
+    shuffles = np.stack([rng.permutation(len(labels)) for _ in range(50)])
+    found = [
+        explain_layer(gram, targets, network="meta", role="fc1", shuffles=shuffles, features=given)
+        for given in (None, features + 100.0)
+    ]
+    for first, second in zip(*found):
+        assert (first.share, first.chance) == pytest.approx((second.share, second.chance), rel=1e-4, nan_ok=True)
+
+
 def test_shares_without_a_part_are_those_of_the_other_images():
     features, labels, latents = make_layer()
     parts = np.random.default_rng(3).integers(0, 6, len(labels))
