@@ -13,7 +13,43 @@ from meta_baseline.similarity import LEVEL
 
 def list_estimates(facts: RepresentationFacts) -> tuple[Estimate, ...]:
     """Every number that may be cited, named like ``conv3.cka.meta_baseline``."""
-    return (*(e for layer in facts.matched for e in _of_pair(layer)), *_of_layers(facts), *_of_targets(facts))
+    return (
+        *(e for layer in facts.matched for e in (*_of_pair(layer), *_of_measures(layer))),
+        *_of_layers(facts),
+        *_of_targets(facts),
+    )
+
+
+_MEASURES = {
+    "whole_maps": "debiased CKA of whole maps",
+    "channel_means": "debiased CKA of channel means",
+    "rbf": "debiased CKA of near images (Gaussian kernel)",
+    "neighbours": "shared nearest neighbours",
+    "rank": "RSA (Spearman) with its interval",
+    "rank_partial": "RSA (Spearman), pixels held fixed,",
+    "canonical": "mean squared canonical correlation of channel means, chance taken off,",
+}
+"""Of ``representations.measures``; Procrustes is there as an angle."""
+
+
+def _of_measures(layer: MatchedLayer) -> Iterator[Estimate]:
+    for found in layer.measures:
+        if found.name not in _MEASURES or not math.isfinite(found.value):
+            continue
+        has_interval, pairs = math.isfinite(found.low), len(found.controls)
+        yield Estimate(
+            name=f"{layer.role}.{found.name}.meta_baseline",
+            label=f"{_MEASURES[found.name]} of meta and baseline in {layer.role}",
+            value=found.value,
+            low=found.low if has_interval else None,
+            high=found.high if has_interval else None,
+            level=LEVEL,
+            interval="jackknife over images or groups of images" if has_interval else "",
+            reference=found.control if pairs else None,
+            reference_label=f"untrained networks, mean of {pairs} pair{'s' if pairs > 1 else ''}" if pairs else "",
+            n=found.num_images,
+            n_unit="images",
+        )
 
 
 def _of_pair(layer: MatchedLayer) -> Iterator[Estimate]:
