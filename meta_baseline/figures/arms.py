@@ -40,7 +40,11 @@ def draw_arm_accuracy(result: ArmsOutcome) -> Figure:
                 by_seed = result.accuracy[:, m][:, members][:, :, d, k, :, 0].mean(axis=1)
                 place = x + offsets[m]
                 style = {"color": colour, "linestyle": "", "marker": "o", "markersize": 3.4}
-                apart = by_seed[elsewhere[:, m], common] if result.test.steps[k] else by_seed[:0, common]
+                apart = (
+                    by_seed[elsewhere[:, m, members].any(axis=1), common]
+                    if result.test.steps[k]
+                    else by_seed[:0, common]
+                )
                 axes.plot(np.full(len(apart), place), apart, **style, markerfacecolor="none", markeredgewidth=0.7)
                 axes.plot(np.full(len(by_seed), place), by_seed[:, own], **style, markeredgewidth=0)
                 axes.hlines(by_seed[:, own].mean(), place - 0.1, place + 0.1, color=colour, linewidth=1.6)

@@ -120,7 +120,7 @@ FIGURES = (
         "A network at the tick mark knows no more than the class frequencies, "
         "and one in a grey band on the right gives one answer to everything. "
         "Hollow: the same weights with batch norm refitted on the support images. "
-        "Each trained network is adapted at the inner rate that suits it on its trained tasks.",
+        "Each trained network is adapted at the inner rate that suits it, on trained and on held-out tasks.",
         draw=draw_accuracy_by_task,
     ),
     FigureSpec(

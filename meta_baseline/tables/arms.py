@@ -20,7 +20,7 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
             "held out": not result.trained_on[t],
             "supports": result.test.supports[d] if result.test.steps[k] else 0,
             "adaptation steps": result.test.steps[k],
-            "inner rate": _rate_of(result, s, m, k, q),
+            "inner rate": _rate_of(result, (s, m, t), k, q),
             "decision rule": result.rules[r],
             "accuracy": result.accuracy[s, m, t, d, k, q, r],
             "low": result.low[s, m, t, d, k, q, r],
@@ -75,9 +75,9 @@ def summarise_arms(result: ArmsOutcome) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rate_of(result: ArmsOutcome, s: int, m: int, k: int, q: int) -> float | str:
+def _rate_of(result: ArmsOutcome, place: tuple[int, int, int], k: int, q: int) -> float | str:
     """The inner rate of one test, as a number where it was not learned."""
     if result.test.steps[k] == 0:
         return ""
-    rate = result.test.learning_rate if RATES[q] == "common" else float(result.own_rates[s, m])
-    return "learned" if np.isnan(result.own_rates[s, m]) else rate
+    rate = result.test.learning_rate if RATES[q] == "common" else float(result.own_rates[place])
+    return "learned" if np.isnan(result.own_rates[place]) else rate

@@ -16,7 +16,7 @@ def tabulate_training(result: TrainingOutcome) -> dict[str, pd.DataFrame]:
             "task": task,
             "held out": not result.trained_on[t],
             "adaptation steps": steps,
-            "inner rate": result.inner_rates[s] if steps else np.nan,
+            "inner rate": result.inner_rates[s, t] if steps else np.nan,
             "accuracy": result.accuracy[s, t, k],
             "low": result.low[s, t, k],
             "high": result.high[s, t, k],

@@ -23,7 +23,7 @@ from meta_baseline.models import ConvNet, DecisionRule
 from meta_baseline.training.answers import AdaptationTest, QueryAnswers, answer_queries
 from meta_baseline.training.evaluation_stimuli import TaskImages, set_apart
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
-from meta_baseline.training.own_rate import NUM_QUERIES, RATE_FACTORS, find_own_rate
+from meta_baseline.training.own_rate import NUM_QUERIES, RATE_FACTORS, find_own_rates
 
 MAX_DRAWS = 2
 
@@ -43,7 +43,7 @@ class ArmsTest:
         num_queries: images asked about, by task.
         rate_factors: own rates are sought among these times ``learning_rate``.
         tuning_steps: number of steps, to the smallest support sets, that an own rate is sought for.
-        num_tuning_queries: images asked about to find it, by trained task.
+        num_tuning_queries: images asked about to find it, by task.
     """
 
     steps: tuple[int, ...] = (0, 1, 5, 15)
@@ -81,7 +81,7 @@ class ArmAccuracy:
 
     Attributes:
         tasks: names.
-        own_rate: the inner rate that suits the network; NaN where it learned rates with its weights.
+        own_rates: the inner rate that suits the network on each task; NaN where it learned rates with its weights.
         rules: how logits were read; two where networks have two logits, and the network's own comes first.
         accuracy: in [0, 1], mean over queries and support draws.
         same_share: share of answers that are "same".
@@ -90,7 +90,7 @@ class ArmAccuracy:
     """
 
     tasks: tuple[str, ...]
-    own_rate: float
+    own_rates: Float[ndarray, " T"]
     rules: tuple[DecisionRule, ...]
     accuracy: Float[ndarray, "T D L Q R"]
     same_share: Float[ndarray, "T D L Q R"]
@@ -112,19 +112,26 @@ def measure_arm(
     Args:
         arm: the network.
         images: of every task, ``test.images_per_task`` of each.
-        trained_tasks: names of those that the own rate is sought on.
+        trained_tasks: names; own rates are sought for them and for all others apart.
         seed: of the pair, from which support sets and queries are drawn.
         test: how.
         precision: of the forward passes.
     """
     rules = list_rules(arm.network)
     parts = [set_apart(item, test.num_tested) for item in images]
-    own_rate = np.nan
+    own_rates = np.full(len(images), np.nan)
     if arm.learnt is None or arm.learnt.rates_or_none is None:
-        tuning = [rest for _, rest in parts if rest.task in trained_tasks]
+        tuning = [rest for _, rest in parts]
         asked = _set_test(test, (test.tuning_steps,), min(test.supports), test.learning_rate)
-        factors = test.rate_factors
-        own_rate = find_own_rate(arm.network, tuning, test=asked, factors=factors, seed=seed, precision=precision)
+        own_rates = find_own_rates(
+            arm.network,
+            tuning,
+            trained_tasks,
+            test=asked,
+            factors=test.rate_factors,
+            seed=seed,
+            precision=precision,
+        )
     shape = (len(images), len(test.supports), len(test.steps), len(RATES), len(rules))
     accuracy, same_share = np.full(shape, np.nan), np.full(shape, np.nan)
     majority, num_queries = np.zeros(len(images)), np.zeros(len(images), dtype=np.int64)
@@ -136,7 +143,8 @@ def measure_arm(
         for d, support in enumerate(test.supports):
             supports = [_part(rows, support) for rows in whole]
             at: dict[float, QueryAnswers] = {}
-            for q, rate in enumerate((test.learning_rate, own_rate if own_rate > 0 else test.learning_rate)):
+            own_rate = test.learning_rate if np.isnan(own_rates[t]) else float(own_rates[t])
+            for q, rate in enumerate((test.learning_rate, own_rate)):
                 if rate not in at:
                     asked = _set_test(test, test.steps, support, rate)
                     at[rate] = answer_queries(
@@ -148,7 +156,7 @@ def measure_arm(
                         accuracy[t, d, k, q, r], same_share[t, d, k, q, r] = (said == labels).mean(), said.mean()
     return ArmAccuracy(
         tasks=tuple(item.task for item in images),
-        own_rate=own_rate,
+        own_rates=own_rates,
         rules=rules,
         accuracy=accuracy,
         same_share=same_share,

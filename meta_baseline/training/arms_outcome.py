@@ -45,7 +45,7 @@ class ArmsOutcome:
     Attributes:
         trained_on: which tasks all arms were trained on.
         rules: how logits were read; two where networks have two logits, and the network's own comes first.
-        own_rates: inner rate that suits each network; NaN where it learned rates with its weights.
+        own_rates: inner rate that suits each network on each task; NaN where it learned rates with its weights.
         accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
         same_share: share of answers that are "same".
         majority_rate: accuracy of always giving the more frequent answer, by task.
@@ -57,7 +57,7 @@ class ArmsOutcome:
     trained_on: Bool[ndarray, " T"]
     rules: tuple[DecisionRule, ...]
     test: ArmsTest
-    own_rates: Float[ndarray, "S M"]
+    own_rates: Float[ndarray, "S M T"]
     accuracy: Float[ndarray, "S M T D L Q R"]
     low: Float[ndarray, "S M T D L Q R"]
     high: Float[ndarray, "S M T D L Q R"]
@@ -90,7 +90,7 @@ def contrast_arms(
         raise UsageError("Arms that were tested on different tasks cannot be compared. Test all of them on the same.")
     accuracy = np.array([[item.accuracy for item in row] for row in rows])
     same_share = np.array([[item.same_share for item in row] for row in rows])
-    own_rates = np.array([[item.own_rate for item in row] for row in rows])
+    own_rates = np.array([[item.own_rates for item in row] for row in rows])
     num_queries = first.num_queries
     bounds = [
         wilson_interval(round(share * num_queries[place[2]]), int(num_queries[place[2]]))
@@ -102,7 +102,9 @@ def contrast_arms(
     learned = {name: accuracy[:, m, trained_on, 0, 0, 0, 0].mean(axis=1) for m, name in enumerate(names)}
     checks = (
         *_check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0, 0], first.majority_rate),
-        *_check_rates(names, test, accuracy[:, :, :, 0, :, 0, 0][:, :, trained_on].mean(axis=2), own_rates),
+        *_check_rates(
+            names, test, accuracy[:, :, :, 0, :, 0, 0][:, :, trained_on].mean(axis=2), own_rates[:, :, trained_on]
+        ),
     )
     return ArmsOutcome(
         seeds=seeds,
@@ -173,7 +175,7 @@ def _check_arms(
 
 
 def _check_rates(
-    names: Sequence[str], test: ArmsTest, at_common: Float[ndarray, "S M L"], own_rates: Float[ndarray, "S M"]
+    names: Sequence[str], test: ArmsTest, at_common: Float[ndarray, "S M L"], own_rates: Float[ndarray, "S M T"]
 ) -> Iterator[Check]:
     """Whether the rate of the meta-learned arm's training serves the other arms; on trained tasks, fewest supports."""
     adapted = [k for k, steps in enumerate(test.steps) if steps > 0]
@@ -194,8 +196,8 @@ def _check_rates(
         )
 
 
-def _list_rates(rates: Float[ndarray, " S"]) -> str:
-    return ", ".join(sorted({f"{rate:g}" for rate in rates if np.isfinite(rate)}))
+def _list_rates(rates: Float[ndarray, "S T"]) -> str:
+    return ", ".join(f"{rate:g}" for rate in np.unique(rates[np.isfinite(rates)]))
 
 
 def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, ...]:

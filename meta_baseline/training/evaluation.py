@@ -26,7 +26,7 @@ from meta_baseline.training.answers import AdaptationTest, answer_queries, answe
 from meta_baseline.training.curves import LearningCurve, read_learning_curve
 from meta_baseline.training.evaluation_stimuli import TaskImages, generate_task_images, set_apart
 from meta_baseline.training.loop import METRICS
-from meta_baseline.training.own_rate import NUM_QUERIES, find_own_rate
+from meta_baseline.training.own_rate import NUM_QUERIES, find_own_rates
 from meta_baseline.training.recipes import ARMS, Recipe
 from meta_baseline.training.verdicts import (
     ONE_PAIR,
@@ -52,7 +52,7 @@ class TrainingOutcome:
         networks: names; "meta" and "baseline" first, then controls such as "untrained".
         tasks: names; ``trained_on`` says which of them both networks were trained on.
         test: how the networks were tested.
-        inner_rates: of each network's adaptation.
+        inner_rates: of each network's adaptation to each task; one for all trained tasks, one for all others.
         accuracy, low, high: in [0, 1], with 95 % Wilson intervals over query images.
         same_share: share of answers that are "same".
         refitted_accuracy: without adaptation, but with batch norm refitted on the support images (see ``answers``).
@@ -66,7 +66,7 @@ class TrainingOutcome:
     tasks: tuple[str, ...]
     trained_on: Bool[ndarray, " T"]
     test: AdaptationTest
-    inner_rates: Float[ndarray, " S"]
+    inner_rates: Float[ndarray, "S T"]
     accuracy: Float[ndarray, "S T L"]
     low: Float[ndarray, "S T L"]
     high: Float[ndarray, "S T L"]
@@ -111,7 +111,7 @@ def evaluate_networks(
     return measure_accuracy(
         networks,
         [tested for tested, _ in parts],
-        tuning_images=[rest for _, rest in parts if rest.task in recipe.tasks],
+        tuning_images=[rest for _, rest in parts],
         trained_tasks=recipe.tasks,
         test=replace(test, learning_rate=recipe.inner_loop.learning_rate),
         rng=recipe.rng("evaluation"),
@@ -138,8 +138,8 @@ def measure_accuracy(
     Args:
         networks: by name.
         task_images: to test on.
-        tuning_images: of the trained tasks, to find the inner rate of every trained network on; without them, and for
-            the untrained one, it is the test's.
+        tuning_images: of the same tasks, to find the inner rates of every trained network on; without them, and for
+            the untrained one, the rate is the test's.
         trained_tasks: names.
         test: how to test.
         rng: draws supports and queries.
@@ -147,10 +147,12 @@ def measure_accuracy(
         curves: of the networks' training.
         progress: as ``progress(iterable, desc=...)``.
     """
-    rates = dict.fromkeys(networks, test.learning_rate)
+    rates = {name: np.full(len(task_images), test.learning_rate) for name in networks}
     if tuning_images and max(test.steps) > 0:
         for name in progress([name for name in networks if name in ARMS], desc="inner rates"):
-            rates[name] = find_own_rate(networks[name], tuning_images, test=test, seed=0, precision=precision)
+            rates[name] = find_own_rates(
+                networks[name], tuning_images, trained_tasks, test=test, seed=0, precision=precision
+            )
     tasks = tuple(images.task for images in task_images)
     trained_on = np.array([task in trained_tasks for task in tasks])
     shape = (len(networks), len(tasks), len(test.steps))
@@ -164,7 +166,7 @@ def measure_accuracy(
         majority.append(max(labels.mean(), 1 - labels.mean()))
         num_queries.append(len(labels))
         for s, (name, network) in enumerate(networks.items()):
-            asked = replace(test, learning_rate=rates[name])
+            asked = replace(test, learning_rate=float(rates[name][t]))
             answers = answer_queries(network, images, supports, queries, test=asked, precision=precision)
             again = answer_refitted(network, images, supports[0], queries, precision=precision)
             refitted[s, t] = (again == labels).mean()
@@ -206,7 +208,7 @@ def measure_accuracy(
         findings=find_differences(
             comparisons,
             num_support=test.num_support,
-            rates=(rates["meta"], rates["baseline"]),
+            rates=(float(rates["meta"][-1]), float(rates["baseline"][-1])),
             comparable=comparable,
             refitted=_mean_of_arms(refitted[:, ~trained_on], tuple(networks)),
         ),

@@ -28,7 +28,7 @@ from meta_baseline.training.disk_images import read_task_images
 from meta_baseline.training.evaluation_stimuli import generate_task_images
 from meta_baseline.training.learnt_adaptation import adaptation_path, read_adaptation
 
-_FORMAT = 2
+_FORMAT = 3
 """To be raised when the same checkpoint and test would give other numbers."""
 
 

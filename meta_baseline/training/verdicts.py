@@ -195,7 +195,7 @@ def find_differences(
     Args:
         comparisons: of all groups and numbers of steps.
         num_support: labelled images that networks adapted to.
-        rates: inner rates of meta and baseline.
+        rates: inner rates of meta and baseline on held-out tasks.
         comparable: whether both networks have learned.
         refitted: accuracy of meta and baseline on held-out tasks with batch norm refitted to them, where measured.
     """
@@ -238,7 +238,7 @@ def _state_difference(comparison: Comparison, *, comparable: bool, refitted: tup
 def _state_adaptation(before: Comparison, after: Comparison, num_support: int, rates: tuple[float, float]) -> Finding:
     sentence = (
         f"Adapting to {num_support} labelled images of a held-out task ({after.steps} gradient steps at the inner rate "
-        f"that suits each network on its trained tasks, {rates[0]:g} and {rates[1]:g}) "
+        f"that suits each network there, {rates[0]:g} and {rates[1]:g}) "
         f"changes accuracy by {100 * (after.meta - before.meta):+.1f} points for the meta-learned network and by "
         f"{100 * (after.baseline - before.baseline):+.1f} for the baseline; afterwards they "
         f"{'differ' if after.differ else 'cannot be told apart'} ({after.describe()})."

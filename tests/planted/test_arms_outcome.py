@@ -19,7 +19,7 @@ from meta_baseline.training.answers import AdaptationTest, answer_queries
 from meta_baseline.training.arm_accuracy import Arm, ArmAccuracy, ArmsTest, measure_arm
 from meta_baseline.training.arms_outcome import ArmsOutcome, contrast_arms
 from meta_baseline.training.learnt_adaptation import LearntAdaptation
-from meta_baseline.training.own_rate import find_own_rate
+from meta_baseline.training.own_rate import find_own_rate, find_own_rates
 
 TEST = ArmsTest(steps=(0, 1), supports=(4, 12), num_queries=60, rate_factors=(1.0, 3.0), num_tuning_queries=8)
 
@@ -121,7 +121,7 @@ def test_an_arm_that_the_common_rate_harms_is_named_and_judged_at_its_own() -> N
         accuracy[:, :, 1, 0], accuracy[:, :, 1, 1] = at_common, at_own
         return ArmAccuracy(
             tasks=TASKS,
-            own_rate=own_rate,
+            own_rates=np.full(2, own_rate),
             rules=("logit",),
             accuracy=accuracy,
             same_share=np.full(accuracy.shape, 0.5),
@@ -151,6 +151,16 @@ def test_the_own_rate_is_the_one_at_which_adaptation_does_no_harm() -> None:
     test = AdaptationTest(steps=(0, 5), num_support=12, learning_rate=1.0)
     images = make_task_images(100)[:1]
     assert find_own_rate(network, images, test=test, factors=(1e-6, 1e3), seed=0) == 1e-6
+
+
+def test_trained_and_held_out_tasks_have_rates_of_their_own() -> None:
+    network = Fragile(RECIPE.build_architecture())
+    with torch.no_grad():
+        network.classifier.bias.fill_(0.1)
+    images = [*make_task_images(100)[:1], replace(make_task_images(100)[2], labels=1 - make_task_images(100)[2].labels)]
+    test = AdaptationTest(steps=(0, 5), num_support=12, learning_rate=1.0)
+    kept, turned = find_own_rates(network, images, TASKS, test=test, factors=(1e-6, 1e3), seed=0)
+    assert (kept, turned) == (1e-6, 1e3)  # where all labels are turned round, the step that turns all answers helps
 
 
 def test_tables_hold_every_arm_and_an_outcome_survives_the_disk(tmp_path: Path) -> None:

@@ -74,14 +74,15 @@ def test_each_network_is_adapted_at_its_own_rate_found_on_other_images() -> None
     outcome = measure_accuracy(
         {"meta": network, "baseline": network, "untrained": network},
         images,
-        tuning_images=make_task_images(60, seed=9)[:2],
+        tuning_images=make_task_images(60, seed=9),
         trained_tasks=TASKS,
         test=TEST,
         rng=np.random.default_rng(0),
     )
-    assert outcome.inner_rates[0] == outcome.inner_rates[1] and outcome.inner_rates[2] == TEST.learning_rate
-    assert min(abs(outcome.inner_rates[0] / TEST.learning_rate - factor) for factor in RATE_FACTORS) < 1e-9
-    assert f"{outcome.inner_rates[0]:g} and {outcome.inner_rates[1]:g}" in outcome.findings[-1].sentence
+    meta, baseline, untrained = outcome.inner_rates
+    assert np.array_equal(meta, baseline) and meta[0] == meta[1] and (untrained == TEST.learning_rate).all()
+    assert all(min(abs(rate / TEST.learning_rate - factor) for factor in RATE_FACTORS) < 1e-9 for rate in meta)
+    assert f"{meta[2]:g} and {meta[2]:g}" in outcome.findings[-1].sentence
 
 
 def test_measuring_leaves_the_networks_as_they_were() -> None:
