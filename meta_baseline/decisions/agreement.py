@@ -97,16 +97,16 @@ def compare_answers(
         answers=answers,
         outcomes=outcomes,
         agreement=float(agreement),
-        agreement_low=max(0.0, agreement_low),
-        agreement_high=min(1.0, agreement_high),
+        agreement_low=float(np.maximum(0.0, agreement_low)),
+        agreement_high=float(np.minimum(1.0, agreement_high)),
         by_answers=float(by_answers),
         by_accuracy=float(_agree(outcomes)[1]),
         kappa=float(kappa),
         kappa_low=kappa_low,
-        kappa_high=min(1.0, kappa_high),
+        kappa_high=float(np.minimum(1.0, kappa_high)),
         errors=float(errors),
         errors_low=errors_low,
-        errors_high=min(1.0, errors_high),
+        errors_high=float(np.minimum(1.0, errors_high)),
         errors_null_low=float(null_low),
         errors_null_high=float(null_high),
         margins=_correlate_within(first[1], second[1], labels),
@@ -127,7 +127,7 @@ def measure_kappa(tables: Int[ndarray, "*B 2 2"]) -> Float[ndarray, "*B"]:
 
 def _agree(tables: Int[ndarray, "*B 2 2"]) -> tuple[Float[ndarray, "*B"], Float[ndarray, "*B"]]:
     """Share of images on the diagonal, and the share expected from rows and columns alone."""
-    shares = tables / tables.sum(axis=(-2, -1), keepdims=True)
+    shares = tables / np.maximum(tables.sum(axis=(-2, -1), keepdims=True), 1)
     observed = shares[..., 0, 0] + shares[..., 1, 1]
     return observed, (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1)
 

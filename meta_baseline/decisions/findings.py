@@ -100,9 +100,11 @@ def _slope_estimate(facts: DecisionFacts, slope: Slope) -> Estimate:
 def _agreement_finding(facts: DecisionFacts) -> Finding:
     pair = facts.agreements[0]
     apart = facts.num_only_meta + facts.num_only_baseline
+    known = math.isfinite(pair.agreement_low)
+    bounds = f" [{pair.agreement_low:.1%}, {pair.agreement_high:.1%}]" if known else ""
     sentence = (
-        f"The two networks give the same answer on {pair.agreement:.1%} of the images "
-        f"[{pair.agreement_low:.1%}, {pair.agreement_high:.1%}], where networks of their accuracies that err "
+        f"The two networks give the same answer on {pair.agreement:.1%} of the images{bounds}, where networks of their "
+        "accuracies that err "
         f"independently agree on {pair.by_accuracy:.1%}; of {apart} images on which they differ, meta is right on "
         f"{facts.num_only_meta} and baseline on {facts.num_only_baseline}"
     )
@@ -112,9 +114,9 @@ def _agreement_finding(facts: DecisionFacts) -> Finding:
     outside = not pair.errors_null_low <= pair.errors <= pair.errors_null_high
     words = "err on the same images" if pair.errors > 0 else "avoid each other's errors"
     verdict = f"they {words} beyond chance" if outside else "that is no more than chance"
-    interval = f"[{pair.errors_low:.2f}, {pair.errors_high:.2f}]" if math.isfinite(pair.errors_low) else ""
+    interval = f" [{pair.errors_low:.2f}, {pair.errors_high:.2f}]" if math.isfinite(pair.errors_low) else ""
     sentence += (
-        f". Error consistency is {pair.errors:.2f} {interval} (by chance {pair.errors_null_low:.2f} to "
+        f". Error consistency is {pair.errors:.2f}{interval} (by chance {pair.errors_null_low:.2f} to "
         f"{pair.errors_null_high:.2f}): {verdict}."
     )
     return Finding(sentence=sentence, importance=0.5, estimates=estimates, beyond_control=outside)

@@ -214,6 +214,8 @@ def _null_shares(
 
 
 def _adjust(raw: Float[ndarray, "*B"], parameters: int, n: int) -> Float[ndarray, "*B"]:
+    if parameters >= n - 1:
+        return np.full(np.shape(raw), math.nan)
     expected = parameters / (n - 1)
     return (raw - expected) / (1 - expected)
 

@@ -74,8 +74,9 @@ def measure_units(
     correlation = units.T @ wanted
     null = np.stack([units.T @ wanted[shuffle] for shuffle in shuffles])
     chance = bound_largest(np.abs(null).max(axis=1), np.sqrt((null.astype(np.float64) ** 2).mean(axis=(0, 1))))
-    held_out = np.zeros(len(target_names))
-    for half in (0, 1):
+    two_halves = len(np.unique(halves)) > 1
+    held_out = np.full(len(target_names), 0.0 if two_halves else math.nan)
+    for half in (0, 1) if two_halves else ():
         chosen = _correlate(pooled[np.ix_(halves == half, alive)], targets[halves == half])
         best = np.abs(chosen).argmax(axis=0)
         measured = _correlate(pooled[np.ix_(halves != half, alive[best])], targets[halves != half])
@@ -91,7 +92,7 @@ def measure_units(
             chance=float(chance[v]),
             best=int(alive[best[v]]),
             correlation=float(correlation[best[v], v]),
-            held_out=float(held_out[v]) if len(np.unique(halves)) > 1 else math.nan,
+            held_out=float(held_out[v]),
         )
         for v, name in enumerate(target_names)
     )
