@@ -26,6 +26,7 @@ from meta_baseline.adaptation_space.facts import AdaptationFacts
 from meta_baseline.adaptation_space.findings import list_findings
 from meta_baseline.adaptation_space.fresh import draw_fresh_tasks
 from meta_baseline.adaptation_space.origin import find_held_out, read_origin
+from meta_baseline.adaptation_space.resemblance import compare_pairs
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
 from meta_baseline.adaptation_space.subject import measure_subject
 from meta_baseline.datasets import Stimuli, StimulusDataset
@@ -83,7 +84,7 @@ def compare_adaptation(
     settings = settings or choose_settings(subjects[0].network, tasks[0])
     episodes = draw_episodes(tasks, settings, rng)
     for_controls = _shorten(episodes, tasks, settings.control_episodes)
-    records = tuple(
+    measured = [
         measure_subject(
             subject,
             tasks,
@@ -93,7 +94,7 @@ def compare_adaptation(
             progress=progress,
         )
         for subject in subjects
-    )
+    ]
     facts = AdaptationFacts(
         settings=settings,
         tasks=tuple(task.name for task in tasks),
@@ -102,7 +103,10 @@ def compare_adaptation(
         episode_tasks=np.array([episode.task for episode in episodes]),
         num_queries=np.array([len(episode.query) for episode in episodes]),
         repeats_identities=any(len(np.unique(task.groups)) < len(task.groups) for task in tasks),
-        subjects=records,
+        subjects=tuple(record for record, _ in measured),
+        resemblances=compare_pairs(
+            [seen for _, seen in measured], [subject.name for subject in subjects if not subject.is_control]
+        ),
     )
     return AdaptationResult(
         facts=facts,

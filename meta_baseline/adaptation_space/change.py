@@ -11,8 +11,8 @@ from meta_baseline.similarity import debiased_cka, procrustes_distance
 
 def relative_change(start: Float[ndarray, " P"], move: Float[ndarray, " P"]) -> float:
     """|theta_k - theta_0| / |theta_0|; NaN where theta_0 is nothing but zeros."""
-    size = float(np.linalg.norm(start))
-    return float(np.linalg.norm(move)) / size if size > 0 else float("nan")
+    size = float(np.linalg.norm(start.astype(np.float64)))  # where adaptation diverges, squares overflow 32 bits
+    return float(np.linalg.norm(move.astype(np.float64))) / size if size > 0 else float("nan")
 
 
 def compare_geometries(before: Float[ndarray, "N N"], after: Float[ndarray, "N N"]) -> tuple[float, float]:

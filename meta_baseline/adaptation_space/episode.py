@@ -23,6 +23,7 @@ from meta_baseline.adaptation_space.coherence import blank, sketch
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.freezing import AT_A_TIME, Adapted, adapt_part, ask, buffer_sets, measure_freezing
 from meta_baseline.adaptation_space.parts import copy_modules, name_parameters
+from meta_baseline.adaptation_space.resemblance import Geometry
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli
 from meta_baseline.adaptation_space.sharpness import NUM_PROBED, RADIUS, measure_length, steepest_rise
 from meta_baseline.inner_loop import LossGradient, Parameters, buffers_at, differentiate, forward
@@ -68,6 +69,7 @@ class EpisodeRecord:
         cka, procrustes: of the queries' activations before and after.
         diverged: whether theta_k is not finite.
         directions: of the path and the gradient.
+        geometry: of the queries.
         sharpness_before, sharpness_after: steepest rise of the query loss close by, in nats.
     """
 
@@ -86,6 +88,7 @@ class EpisodeRecord:
     procrustes: Float[ndarray, " L"]
     diverged: bool
     directions: Directions
+    geometry: Geometry
     sharpness_before: float
     sharpness_after: float
 
@@ -190,8 +193,11 @@ def measure_episode(
         )
     labels = scene.labels.cpu().numpy()
     queries = slice(len(labels), None)
-    pairs = zip(grams_before, grams_after)
-    geometries = np.array([compare_geometries(a[queries, queries], b[queries, queries]) for a, b in pairs])
+    geometry = Geometry(
+        before=np.array([gram[queries, queries] for gram in grams_before]),
+        after=np.array([gram[queries, queries] for gram in grams_after]),
+    )
+    geometries = np.array([compare_geometries(*pair) for pair in zip(geometry.before, geometry.after)])
     moves = {steps: scene.move(parameters) for steps, parameters in path.after.items()}
     directions = _find_directions(scene, path, moves, episode)
     head = max(len(scene.layers) - 2, 0)
@@ -213,6 +219,7 @@ def measure_episode(
         procrustes=geometries[:, 1],
         diverged=not all(bool(np.isfinite(vector).all()) for vector in moves[layer_steps]),
         directions=directions,
+        geometry=geometry,
         sharpness_before=_measure_sharpness(scene, scene.start, 0) if thorough else np.nan,
         sharpness_after=_measure_sharpness(scene, adapted, layer_steps) if thorough else np.nan,
     )

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from meta_baseline.adaptation_space.coherence import Coherence
-from meta_baseline.adaptation_space.facts import AdaptationFacts, Measure
+from meta_baseline.adaptation_space.facts import AdaptationFacts, Measure, average_episodes
 from meta_baseline.adaptation_space.sharpness import RADIUS
 from meta_baseline.adaptation_space.subject import SubjectRecord
 from meta_baseline.results import Estimate
@@ -30,6 +30,7 @@ def list_estimates(facts: AdaptationFacts) -> tuple[Estimate, ...]:
             for estimate in (
                 *(own for subject in part.subjects for own in _describe_subject(part, subject)),
                 *_describe_difference(part),
+                *_describe_resemblance(part),
             )
         ),
         *(estimate for subject in facts.subjects for estimate in _describe_tasks(facts, subject)),
@@ -153,6 +154,29 @@ def _describe_difference(facts: AdaptationFacts) -> Iterator[Estimate]:
         "accuracy",
         None,
     )
+
+
+def _describe_resemblance(facts: AdaptationFacts) -> Iterator[Estimate]:
+    """Meta and baseline, layer by layer: alike before adaptation, after it, and what it changes."""
+    pair, meta = facts.resemblance, facts.find("meta")
+    if pair is None or meta is None:
+        return
+    for layer, role in enumerate(pair.roles):
+        for which, words, measure in (
+            ("before", "before adaptation", lambda own: own.before),
+            ("after", "after adaptation", lambda own: own.after),
+            ("by_adaptation", "what adaptation adds to it", lambda own: own.after - own.before),
+        ):
+            others = [float(average_episodes(measure(own)[:, layer])) for own in facts.untrained_resemblances]
+            yield _estimate(
+                facts,
+                f"{role}.cka.meta_baseline.{which}",
+                f"{role}: debiased CKA of meta and baseline on the same queries, {words}",
+                meta,
+                measure(pair)[:, layer],
+                "",
+                (np.array(min(others)), np.array(max(others))) if others else None,
+            )
 
 
 def _estimate(

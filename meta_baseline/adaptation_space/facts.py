@@ -19,6 +19,7 @@ from meta_baseline.adaptation_space.contrasts import (
     predict_difference,
     predict_next,
 )
+from meta_baseline.adaptation_space.resemblance import Resemblance
 from meta_baseline.adaptation_space.settings import AdaptationSettings
 from meta_baseline.adaptation_space.subject import SubjectRecord
 
@@ -42,6 +43,7 @@ class AdaptationFacts:
         num_queries: of each episode.
         repeats_identities: whether shapes come back between episodes (never between support and queries of one).
         subjects: "meta" and "baseline" first, then untrained controls.
+        resemblances: of meta and baseline, and of untrained networks with each other.
     """
 
     settings: AdaptationSettings
@@ -52,6 +54,7 @@ class AdaptationFacts:
     num_queries: Int64[ndarray, " E"]
     repeats_identities: bool
     subjects: tuple[SubjectRecord, ...]
+    resemblances: tuple[Resemblance, ...]
 
     @property
     def num_episodes(self) -> int:
@@ -83,7 +86,22 @@ class AdaptationFacts:
             episode_tasks=self.episode_tasks[chosen],
             num_queries=self.num_queries[chosen],
             subjects=tuple(subject.among(episodes) for subject in self.subjects),
+            resemblances=tuple(
+                dataclasses.replace(own, before=own.before[chosen], after=own.after[chosen])
+                for own in self.resemblances
+            ),
         )
+
+    @property
+    def resemblance(self) -> Resemblance | None:
+        """Of meta and baseline; None where one of them is not there."""
+        return next((own for own in self.resemblances if own.networks == ("meta", "baseline")), None)
+
+    @property
+    def untrained_resemblances(self) -> tuple[Resemblance, ...]:
+        """Of pairs of untrained networks with the layers of meta and baseline."""
+        pair = self.resemblance
+        return tuple(own for own in self.resemblances if own is not pair and pair and own.roles == pair.roles)
 
     @property
     def trained(self) -> tuple[SubjectRecord, ...]:
@@ -106,7 +124,7 @@ class AdaptationFacts:
         controls = self.controls_of(subject)
         if not controls:
             return None
-        means = np.array([_mean(measure(control)) for control in controls])
+        means = np.array([average_episodes(measure(control)) for control in controls])
         return means.min(axis=0), means.max(axis=0)
 
     def is_beyond_controls(self, subject: SubjectRecord, measure: Measure) -> bool | None:
@@ -118,7 +136,7 @@ class AdaptationFacts:
         if means is None:
             return None
         low, high = predict_next(means)
-        return not low <= float(_mean(measure(subject))) <= high
+        return not low <= float(average_episodes(measure(subject))) <= high
 
     def predict_difference(self, subject: SubjectRecord, measure: Measure) -> float | None:
         """What two more untrained networks like those of a network would differ by at most; None without three."""
@@ -126,7 +144,7 @@ class AdaptationFacts:
         return None if means is None else predict_difference(means)
 
     def _means_of_controls(self, subject: SubjectRecord, measure: Measure) -> list[float] | None:
-        means = [float(_mean(measure(control))) for control in self.controls_of(subject)]
+        means = [float(average_episodes(measure(control))) for control in self.controls_of(subject)]
         return means if len(means) >= FEWEST_CONTROLS and np.isfinite(means).all() else None
 
     def compare_tasks(self, subject: SubjectRecord) -> tuple[Coherence, Coherence] | None:
@@ -157,7 +175,7 @@ def describe_tasks(facts: AdaptationFacts) -> str:
     return f"fresh images of held-out {names}" if facts.is_held_out else names
 
 
-def _mean(values: Float[ndarray, "E ..."]) -> ndarray:
+def average_episodes(values: Float[ndarray, "E ..."]) -> ndarray:
     """Over the episodes in which a number is defined; NaN where it is in none."""
     defined = np.isfinite(values)
     total, number = np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,6 +37,8 @@ def _findings(facts: AdaptationFacts) -> Iterator[Finding]:
             yield _judge(part, subject)
         if (difference := _attribute(part)) is not None:
             yield difference
+        if (growth := _attribute_layers(part)) is not None:
+            yield growth
     if (change := _describe_change(facts.parts[0])) is not None:
         yield change
     yield from _describe_coherence(facts)
@@ -133,6 +136,38 @@ def _attribute(facts: AdaptationFacts) -> Finding | None:
     )
 
 
+def _attribute_layers(facts: AdaptationFacts) -> Finding | None:
+    """In which layers meta and baseline see the same queries more or less alike after adaptation than before."""
+    pair, meta = facts.resemblance, facts.find("meta")
+    if pair is None or meta is None:
+        return None
+    level = 1 - 0.05 / len(pair.roles)
+    means = [value for own in pair.before.T if not math.isnan(value := meta.average(own).value)]
+    if not means:
+        return None
+    changed: list[str] = []
+    names: list[str] = []
+    for layer, role in enumerate(pair.roles):
+        change = meta.average(pair.after[:, layer] - pair.before[:, layer], level=level)
+        if change.excludes_zero:
+            before, after = (meta.average(own[:, layer]).value for own in (pair.before, pair.after))
+            changed.append(f"{role} ({before:.2f} to {after:.2f}, by [{change.low:+.2f}, {change.high:+.2f}])")
+            names.append(name_estimate(facts, f"{role}.cka.meta_baseline.by_adaptation"))
+    where = f"On {describe_tasks(facts)}"
+    if changed:
+        sentence = (
+            f"{where}, adaptation changes how much alike meta and baseline see the same queries in "
+            f"{', '.join(changed)}; what differs elsewhere is there before it (CKA; simultaneous over layers)."
+        )
+    else:
+        sentence = (
+            f"{where}, how much alike meta and baseline see the same queries is there before adaptation (CKA "
+            f"{min(means):.2f} to {max(means):.2f} over layers), and in no layer does adaptation surely change it."
+        )
+        names = [name_estimate(facts, f"{role}.cka.meta_baseline.before") for role in pair.roles]
+    return Finding(sentence=sentence, importance=0.4, estimates=tuple(names))
+
+
 def _describe_change(facts: AdaptationFacts) -> Finding | None:
     """In which layer activations change most, beside what the same steps do to untrained networks."""
     parts: list[str] = []
@@ -175,12 +210,17 @@ def _describe_coherence(facts: AdaptationFacts) -> Iterator[Finding]:
             given = dict(zip((" of one task", " of different tasks"), compared))
             names.extend(f"coherence.{which}_tasks.{key}" for which in ("within", "between"))
         for words, own in given.items():
+            if math.isnan(own.value):  # adaptation diverges
+                continue
             parts.append(
                 f"{subject.name}{words} {own.value:.2f} (beyond shuffled labels {own.beyond:+.2f} "
                 f"[{own.low:+.2f}, {own.high:+.2f}])"
             )
             beyond |= own.low > 0
+    if not parts:
+        return
     controls = [subject.path_coherence[-1].beyond for subject in facts.subjects if subject.is_control]
+    controls = [beyond_null for beyond_null in controls if not math.isnan(beyond_null)]
     beside = f"; untrained, beyond shuffled labels, {min(controls):+.2f} to {max(controls):+.2f}" if controls else ""
     sentence = f"Mean cosine of the paths of different episodes: {'; '.join(parts)}{beside}."
     yield Finding(sentence=sentence, importance=0.3, estimates=tuple(names), beyond_control=beyond)

@@ -21,6 +21,7 @@ from meta_baseline.adaptation_space.contrasts import EpisodeMean, average
 from meta_baseline.adaptation_space.drawing import AdaptationEpisode
 from meta_baseline.adaptation_space.episode import EpisodeRecord, measure_episode
 from meta_baseline.adaptation_space.folding import fold
+from meta_baseline.adaptation_space.resemblance import Seen
 from meta_baseline.adaptation_space.settings import AdaptationSettings, Subject, TaskStimuli, is_control
 from meta_baseline.cores import map_in_threads
 from meta_baseline.layers import list_layers
@@ -148,8 +149,8 @@ def measure_subject(
     *,
     workers: int,
     progress: Progress,
-) -> SubjectRecord:
-    """One network in every episode, ``workers`` of them at a time."""
+) -> tuple[SubjectRecord, Seen]:
+    """One network in every episode, ``workers`` of them at a time; and what it makes of the queries."""
     network = arrange(subject, tasks, episodes[0])
 
     def measure(number: int) -> EpisodeRecord:
@@ -161,7 +162,7 @@ def measure_subject(
     )
     at_layer_steps = settings.steps.index(settings.layer_steps) - 1
     plane, shares = _find_plane(records)
-    return SubjectRecord(
+    record = SubjectRecord(
         name=subject.name,
         note=subject.note,
         roles=tuple(layer.role for layer in list_layers(subject.network)),
@@ -191,6 +192,7 @@ def measure_subject(
         sharpness_before=_stack(records, "sharpness_before"),
         sharpness_after=_stack(records, "sharpness_after"),
     )
+    return record, Seen(name=record.name, roles=record.roles, episodes=tuple(own.geometry for own in records))
 
 
 def arrange(subject: Subject, tasks: Sequence[TaskStimuli], episode: AdaptationEpisode) -> nn.Module:

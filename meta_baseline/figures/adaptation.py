@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy import ndarray
 
 from meta_baseline.adaptation import AdaptationResult
-from meta_baseline.adaptation_space.facts import AdaptationFacts, Measure
+from meta_baseline.adaptation_space.facts import AdaptationFacts, Measure, average_episodes
 from meta_baseline.adaptation_space.subject import SubjectRecord
 from meta_baseline.figures.style import ACCENT, COLOURS, INK, UNTRAINED, FigureSpec, new_figure, styled
 
@@ -59,7 +59,7 @@ def draw_freezing(result: AdaptationResult) -> Figure:
         panels[2 * number, 0].set_ylabel("gained when it and\nall after it adapt")
         panels[2 * number + 1, 0].set_ylabel("what the layer adds\nto those after it")
     handles: list[Artist] = [
-        Line2D([], [], color=INK, marker="o", label="mean, interval over episodes"),
+        Line2D([], [], color=INK, marker="o", label="mean, interval"),
         Line2D([], [], color=INK, marker="x", linestyle="", label="this layer alone*"),
         Line2D([], [], color=ACCENT, marker="o", linestyle="", label="surely adds"),
         *_name_band(result),
@@ -124,6 +124,35 @@ def draw_change(result: AdaptationResult) -> Figure:
     ]
     figure.align_ylabels(panels[:, 0].tolist())
     figure.legend(handles=handles, loc="outside lower left", ncols=5)
+    return figure
+
+
+@styled
+def draw_resemblance(result: AdaptationResult) -> Figure | None:
+    """How much alike meta and baseline see the same queries, before and after adaptation, layer by layer."""
+    parts = [facts for facts in result.facts.parts if facts.resemblance is not None]
+    if not parts:
+        return None
+    figure = new_figure(7.2, 3.3)
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for facts, panel in zip(parts, panels):
+        pair, meta = facts.resemblance, facts.trained[0]
+        assert pair is not None
+        places = np.arange(len(pair.roles))
+        others = [average_episodes(own.after) for own in facts.untrained_resemblances]
+        _shade(panel, places, (np.min(others, axis=0), np.max(others, axis=0)) if others else None)
+        _draw_means(panel, places - 0.06, pair.before, meta, colour=INK, joined=True, most=1.0, line=_DASHED)
+        _draw_means(panel, places + 0.06, pair.after, meta, colour=ACCENT, joined=True, most=1.0)
+        panel.set_title(_where(result, facts).removeprefix(", ") or "images of the study")
+        _name_layers(panel, pair.roles)
+    panels[0].set_ylabel("CKA of meta and baseline")
+    handles: list[Artist] = [
+        Line2D([], [], color=INK, marker="o", markersize=4, linestyle=_DASHED, label="before"),
+        Line2D([], [], color=ACCENT, marker="o", markersize=4, label="after adaptation"),
+    ]
+    if result.facts.untrained_resemblances:
+        handles.append(Patch(color=UNTRAINED, alpha=0.3, linewidth=0, label="pairs of untrained, range"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
     return figure
 
 
@@ -252,6 +281,7 @@ def _draw_means(
     joined: bool = False,
     level: float = 0.95,
     most: float = math.inf,
+    line: str | tuple[int, tuple[int, ...]] = "-",
 ) -> None:
     """Means over episodes with their intervals."""
     colour = colour or _colour(subject)
@@ -264,7 +294,7 @@ def _draw_means(
         marker="o",
         markersize=4,
         linewidth=1.2,
-        linestyle="-" if joined else "",
+        linestyle=line if joined else "",
         color=colour,
     )
 
@@ -327,6 +357,14 @@ FIGURES = (
         how_to_read="Weights may move where activations hardly do: CKA 1 and angle 0 mean that the new images look to "
         "the layer as before. The last panel answers by the nearest class mean of the supports, without the head.",
         draw=draw_change,
+    ),
+    FigureSpec(
+        slug="resemblance",
+        title="Are the two networks' differences there before adaptation?",
+        how_to_read="Debiased CKA of what meta and baseline make of the same queries, each before and after its own "
+        "adaptation. Where the two lines fall together, what differs is there at the start; where they part, it comes "
+        "with adaptation.",
+        draw=draw_resemblance,
     ),
     FigureSpec(
         slug="head_free",

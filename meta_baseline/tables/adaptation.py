@@ -10,7 +10,7 @@ from meta_baseline.adaptation_space.facts import AdaptationFacts
 
 
 def tabulate_adaptation(result: AdaptationResult) -> dict[str, pd.DataFrame]:
-    """Tables by file name: accuracy, freezing, layers, coherence, networks, tasks; intervals are over episodes."""
+    """Tables by file name; intervals are over episodes."""
     tabulations = {
         "accuracy": _tabulate_accuracy,
         "freezing": _tabulate_freezing,
@@ -18,6 +18,7 @@ def tabulate_adaptation(result: AdaptationResult) -> dict[str, pd.DataFrame]:
         "coherence": _tabulate_coherence,
         "networks": _tabulate_networks,
         "tasks": _tabulate_tasks,
+        "resemblance": _tabulate_resemblance,
     }
     return {name: _join([tabulate(part) for part in result.facts.parts]) for name, tabulate in tabulations.items()}
 
@@ -180,6 +181,27 @@ def _tabulate_tasks(facts: AdaptationFacts) -> pd.DataFrame:
                     "gain low": gain.low,
                     "gain high": gain.high,
                     "episodes": len(own.episodes),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _tabulate_resemblance(facts: AdaptationFacts) -> pd.DataFrame:
+    """One row per pair of networks and layer: debiased CKA on the same queries before and after adaptation."""
+    rows = []
+    for pair in facts.resemblances:
+        subject = facts.subjects[0]
+        for layer, role in enumerate(pair.roles):
+            change = subject.average(pair.after[:, layer] - pair.before[:, layer], level=1 - 0.05 / len(pair.roles))
+            rows.append(
+                {
+                    "networks": " and ".join(pair.networks),
+                    "layer": role,
+                    "CKA before": subject.average(pair.before[:, layer]).value,
+                    "CKA after": subject.average(pair.after[:, layer]).value,
+                    "change": change.value,
+                    "change low": change.low,
+                    "change high": change.high,
                 }
             )
     return pd.DataFrame(rows)

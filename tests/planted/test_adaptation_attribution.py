@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from adaptation_worlds import QUICK, make_subject, make_task
+from adaptation_worlds import QUICK, World, make_subject, make_task
 
 from meta_baseline.adaptation import AdaptationResult, Subject, compare_adaptation
 from meta_baseline.adaptation_space.contrasts import predict_difference
@@ -30,11 +30,11 @@ def _trained(name: str) -> Subject:
     return subject
 
 
-def _compare(meta: Subject, baseline: Subject, **changes: float) -> AdaptationResult:
+def _compare(meta: Subject, baseline: Subject, *, task: World = "head", **changes: float) -> AdaptationResult:
     settings = dataclasses.replace(QUICK, **changes)
     controls = [_blind(f"untrained {number}") for number in (1, 2, 3)]
     return compare_adaptation(
-        [meta, baseline, *controls], [make_task("head")], rng=np.random.default_rng(0), settings=settings
+        [meta, baseline, *controls], [make_task(task)], rng=np.random.default_rng(0), settings=settings
     )
 
 
@@ -85,6 +85,27 @@ def test_the_verdict_names_the_layer_that_is_enough_alone():
     result = compare_adaptation(subjects, [make_task("first layer")], rng=np.random.default_rng(0), settings=QUICK)
     assert "each alone gains something: fc1" in result.findings[0].sentence
     assert "rapid learning" in result.findings[0].sentence
+
+
+def test_layers_in_which_networks_part_by_adaptation_are_told_from_those_that_were_apart_before():
+    still = {name: torch.zeros(1) for name in ("fc1", "fc2", "classifier")}
+    start = make_subject("first layer", "meta")
+    same = dataclasses.replace(start, name="baseline", rates=still)
+    parting = _compare(start, same, task="first layer")
+    pair = parting.facts.resemblance
+    assert pair is not None
+    np.testing.assert_allclose(pair.before[:, :2], 1.0)
+    assert pair.after[:, 0].mean() < 0.9
+    (sentence,) = (own.sentence for own in parting.findings if "see the same queries" in own.sentence)
+    assert "adaptation changes how much alike" in sentence
+    assert "fc1" in sentence
+    apart = _compare(
+        dataclasses.replace(start, rates=still),
+        dataclasses.replace(make_subject("head", "baseline", seed=4), rates=still),
+        task="first layer",
+    )
+    (sentence,) = (own.sentence for own in apart.findings if "see the same queries" in own.sentence)
+    assert "in no layer does adaptation surely change it" in sentence
 
 
 def test_paths_of_one_task_agree_where_those_of_different_tasks_do_not():

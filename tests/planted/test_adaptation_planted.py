@@ -20,7 +20,8 @@ def _compare(world: World) -> AdaptationResult:
 def _measure(world: World, seed: int) -> SubjectRecord:
     task, subject = make_task(world, seed=seed), make_subject(world, seed=seed)
     episodes = draw_episodes([task], QUICK, np.random.default_rng(seed))
-    return measure_subject(subject, [task], episodes, QUICK, workers=1, progress=lambda items, **_: items)
+    record, _ = measure_subject(subject, [task], episodes, QUICK, workers=1, progress=lambda items, **_: items)
+    return record
 
 
 @pytest.mark.parametrize(
