@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import RandomSampler
+from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from meta_baseline.activations.flattened import MAX_MEMORY, FlattenedMaps, MemoryBudget, flatten_maps
 from meta_baseline.activations.recording import Batch, as_input, evaluating, images_of, recording
@@ -55,11 +55,12 @@ def collect_activations(
     batches, num_images = _count_images(data_loader)
     shapes: dict[str, tuple[int, ...]] = {}
     collected: dict[str, Tensor] = {}
-    row = 0
+    row, last = 0, -1
     model.to(device)
     with evaluating(model), recording(model, names) as outputs:
         for batch in batches:
             images = images_of(batch)
+            last = _check_index(batch, last)
             model(as_input(model, images, device))
             if row == 0:
                 collected = _allocate(_reduce_all(outputs, names, reduce), num_images, max_bytes)
@@ -108,10 +109,11 @@ def collect_grams(
     budget = MemoryBudget(max_memory - of_matrices)
     maps: dict[str, FlattenedMaps] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    row = 0
+    row, last = 0, -1
     model.to(device)
     with evaluating(model), recording(model, names) as outputs:
         for batch in batches:
+            last = _check_index(batch, last)
             model(as_input(model, images_of(batch), device))
             for name, output in _reduce_all(outputs, names, "none").items():
                 if name not in maps:
@@ -138,12 +140,26 @@ def _check_values(name: str, output: Tensor, shapes: dict[str, tuple[int, ...]],
         )
 
 
+_SHUFFLES = (
+    "The loader shuffles, so two networks would see the images in different orders, and labels would not fit. "
+    "Build it with shuffle=False."
+)
+
+
 def _check_unshuffled(loader: Iterable[Batch]) -> None:
-    if isinstance(getattr(loader, "sampler", None), RandomSampler):
-        raise UsageError(
-            "The loader shuffles, so two networks would see the images in different orders, and labels would not fit. "
-            "Build it with shuffle=False."
-        )
+    if isinstance(getattr(loader, "sampler", None), RandomSampler | SubsetRandomSampler | WeightedRandomSampler):
+        raise UsageError(_SHUFFLES)
+
+
+def _check_index(batch: Batch, last: int) -> int:
+    """The largest index so far, where batches carry one: it has to rise from image to image."""
+    if isinstance(batch, Tensor) or len(batch) < 3:
+        return last
+    index = torch.as_tensor(batch[2]).flatten().cpu()
+    steps = torch.diff(index, prepend=torch.tensor([last]))
+    if not bool((steps > 0).all()):
+        raise UsageError(_SHUFFLES)
+    return int(index[-1])
 
 
 def _count_images(loader: Iterable[Batch]) -> tuple[Iterable[Batch], int]:

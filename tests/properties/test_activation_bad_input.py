@@ -93,10 +93,11 @@ def test_images_of_two_sizes_are_refused_in_the_pass_of_a_study():
 @pytest.mark.parametrize("collect", [collect_activations, collect_grams])
 def test_a_loader_that_shuffles_between_passes_is_refused(collect):
     loader = DataLoader(TensorDataset(make_images()), batch_size=4, shuffle=True)
-    with pytest.raises(
-        UsageError, match=r"The loader shuffles, so two networks would see .* Build it with shuffle=False"
-    ):
+    line = r"The loader shuffles, so two networks would see .* Build it with shuffle=False"
+    with pytest.raises(UsageError, match=line):
         collect(make_network(), loader, ["conv1"])
+    with pytest.raises(UsageError, match=line):  # nobody says so, but the indices of the images do
+        collect(make_network(), make_loader(make_images())[::-1], ["conv1"])
 
 
 def test_more_matrices_than_memory_are_refused_before_the_pass():

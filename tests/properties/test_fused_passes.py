@@ -6,7 +6,7 @@ import torch
 from activation_world import make_images, make_loader, make_stimuli
 
 from meta_baseline.activations import collect_activations, collect_store
-from meta_baseline.activations.fusing import fusing
+from meta_baseline.activations.fusing import _halve_rectified, _is_halving, fusing
 from meta_baseline.layers import list_layers
 from meta_baseline.models import architecture_of, build_network
 
@@ -74,3 +74,14 @@ def test_networks_of_others_and_those_that_normalise_by_each_batch_run_as_they_a
     model = build_network(architecture_of("stack4", image_size=32, running_statistics=False)).eval()
     with fusing(model, set()):
         assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (2, 5), (33, 16)])
+def test_halving_in_two_steps_is_the_rectified_pool(padding, size):
+    maps = torch.randn(3, 5, *size, generator=torch.Generator().manual_seed(0))
+    pool = torch.nn.MaxPool2d(2, 2, padding)
+    assert _is_halving(pool) and not _is_halving(torch.nn.MaxPool2d(3, 2, 1))
+    tiny = torch.randn(2, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    assert padding == 0 or torch.equal(_halve_rectified(tiny, 1), pool(tiny).relu())
+    assert torch.equal(_halve_rectified(maps.to(memory_format=torch.channels_last), padding), pool(maps).relu())

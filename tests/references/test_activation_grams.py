@@ -9,7 +9,7 @@ from activation_world import make_images, make_loader, make_network, make_stimul
 from torch import nn
 
 from meta_baseline import similarity
-from meta_baseline.activations import collect_activations, collect_grams, collect_store
+from meta_baseline.activations import collect_activations, collect_grams, collect_store, recording
 from meta_baseline.layers import list_layers
 
 LAYERS = ["conv1", "relu1", "pool2", "fc1", "classifier"]
@@ -105,6 +105,19 @@ def test_the_pass_of_a_study_keeps_the_similarity_of_float64_under_a_mean_of_a_t
         stores.append(store)
     whole = similarity.debiased_cka(stores[0].gram, stores[1].gram)
     assert whole == pytest.approx(similarity.debiased_cka(*wanted), abs=1e-5)
+
+
+def test_cka_of_two_networks_can_be_added_up_over_batches_without_any_matrix_of_all_images():
+    images = torch.randn(96, 3, 24, 24, generator=torch.Generator().manual_seed(3))
+    first, second, total = make_network(0).eval(), make_network(1).eval(), similarity.MinibatchCKA()
+    with torch.no_grad(), recording(first, LAYERS) as mine, recording(second, LAYERS) as others:
+        for batch in images.split(48):
+            first(batch)
+            second(batch)
+            total.update(*([own[name].flatten(1).numpy() for name in LAYERS] for own in (mine, others)))
+    grams = [collect_grams(model, [images], LAYERS) for model in (first, second)]
+    exact = similarity.cka_matrix(*(list(own.values()) for own in grams))
+    assert total.result() == pytest.approx(exact, abs=0.1)
 
 
 def _scaled(images):
