@@ -76,7 +76,7 @@ def compare_decisions(
     sizes = {s.latent: 0.0 for s in slopes}
     for slope in slopes:
         if slope.network in ("meta", "baseline") and slope.measure == "accuracy":
-            sizes[slope.latent] = max(sizes[slope.latent], abs(slope.slope))
+            sizes[slope.latent] = max(sizes[slope.latent], abs(slope.slope) / max(slope.chance, 1e-12))
     steepest = sorted(sizes, key=lambda name: -sizes[name])[:NUM_CURVES]
     apart = {only: choose_disagreements(meta, baseline, labels, only=only) for only in ("meta", "baseline")}
     disagreements, attributed, reason = (), (), ""

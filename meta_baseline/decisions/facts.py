@@ -29,7 +29,7 @@ class DecisionFacts:
         agreements: meta with baseline first, then pairs of untrained networks.
         confusions: of every network, by task.
         slopes: of every network and of meta - baseline, over every latent.
-        curves: accuracy along the latents with the largest slopes.
+        curves: accuracy along the latents with the largest slopes beside their bounds.
         num_only_meta, num_only_baseline: images on which one of the two alone is right.
         disagreements: the most decided of them.
         attributed: stimuli that were looked into; none where ``no_attribution`` says why.

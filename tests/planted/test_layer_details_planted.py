@@ -131,6 +131,16 @@ def test_the_dimension_of_a_cloud_is_found_in_any_number_of_units(dimension):
     assert found.at_half == pytest.approx(found.value, rel=0.25)
 
 
+def test_the_interval_of_the_dimension_holds_the_truth_at_about_the_nominal_rate():
+    rng = np.random.default_rng(13)
+    held = 0
+    for _ in range(100):
+        cloud = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 9))
+        found = measure_local_dimension(similarity.gram_matrix(cloud), np.arange(300) % 20)
+        held += found.low <= 2 <= found.high
+    assert held >= 88  # 95 % of 100; three binomial standard deviations
+
+
 def test_dead_and_always_on_channels_are_told_apart():
     rng = np.random.default_rng(7)
     values = np.maximum(rng.normal(size=(NUM, 10)), 0)
