@@ -38,6 +38,9 @@ def _checks(facts: WeightFacts) -> Iterator[Check]:
         parts = _name_layers(facts.constant)
         sentence = f"Layers without any spread of weights, whose shape statistics mean nothing: {parts}."
         yield _check("weights.constant", "warn", sentence)
+    if single := [f"{x.role} ({x.network})" for x in facts.layers if x.shape[0] == 1 and x.role != "classifier"]:
+        sentence = f"Layers of one unit, in which no two units can be compared or reordered: {', '.join(single)}."
+        yield _check("weights.one_unit", "warn", sentence)
     if facts.bad_statistics:
         sentence = f"Batch norm that cannot be used as it is: {_name_layers(facts.bad_statistics)}."
         yield _check("weights.batch_norm", "fail", sentence)

@@ -24,6 +24,7 @@ def results():
         meta_initial=initial,
         baseline_initial=initial,
         meta_seeds=[add_noise(initial, 0.5, seed=3)],
+        meta_seed_initials=[make_network(7, trained=False)],
         loader=[(random_images(initial, num=16), torch.arange(16) % 2)],
     )
     reduced = compare_weight_spaces(make_network(0), make_network(1, name="conv2", head="baseline"))
@@ -40,6 +41,20 @@ def test_every_figure_is_drawn_with_its_control_and_labels(results):
         assert all(ax.get_title(loc="left") for ax in plots), spec.slug
         assert figure.get_figwidth() <= 7.2
         assert spec.how_to_read.endswith(".")
+
+
+def test_further_seeds_and_shuffled_weights_are_in_every_figure_that_can_hold_them(results):
+    words = {
+        spec.slug: " ".join(text.get_text() for text in list_texts(spec.draw(results["full"]))) for spec in FIGURES
+    }
+    assert {slug for slug, text in words.items() if "seed" not in text} == {"loss_surface"}
+    unshuffled = {"loss_between", "loss_surface", "distributions", "displacement"}  # docs/weights.md says why
+    assert {slug for slug, text in words.items() if "shuffled" not in text} == unshuffled
+
+
+def list_texts(figure):
+    legends = [text for legend in figure.legends for text in legend.get_texts()]
+    return legends + [text for ax in figure.axes for text in ax.texts]
 
 
 def test_figures_without_content_are_not_drawn(results):

@@ -10,7 +10,7 @@ from torch import nn
 from weight_worlds import make_network, random_images
 
 from meta_baseline.alignment import apply_permutation
-from meta_baseline.errors import InputError
+from meta_baseline.errors import InputError, UsageError
 from meta_baseline.figures.weights import FIGURES
 from meta_baseline.tables.weights import tabulate_weights
 from meta_baseline.weight_analysis import compare_weight_spaces
@@ -61,6 +61,12 @@ def test_a_damaged_step_0_seed_or_checkpoint_is_refused_in_one_line(baseline):
         compare_weight_spaces(network, baseline, baseline_seeds=[make_network(0, name="conv2")])
 
 
+def test_step_0_of_some_further_seeds_only_is_refused(baseline):
+    seeds = [make_network(1), make_network(2)]
+    with pytest.raises(UsageError, match="2 further seeds of the meta network were given and 1 step 0 of them"):
+        compare_weight_spaces(make_network(0), baseline, meta_seeds=seeds, meta_seed_initials=[make_network(3)])
+
+
 @pytest.mark.parametrize("constant", [0.0, 0.25])
 def test_layers_without_spread_are_named(baseline, constant):
     network = make_network(2)
@@ -98,9 +104,11 @@ class Narrow(nn.Module):
         return self.classifier(self.relu2(self.fc(self.relu(self.norm(self.conv1(images))).flatten(1))))
 
 
-def test_layers_of_one_filter_are_analysed():
+def test_layers_of_one_filter_are_analysed_and_named():
     images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    result, _ = analyse(Narrow(0), Narrow(1), loader=[(images, torch.arange(8) % 2)])
+    result, checks = analyse(Narrow(0), Narrow(1), loader=[(images, torch.arange(8) % 2)])
+    assert checks["weights.one_unit"].verdict == "warn"
+    assert "conv1 (meta), fc1 (meta), conv1 (baseline), fc1 (baseline)" in checks["weights.one_unit"].sentence
     assert result.projections == ()
     assert result.connectivity is not None
 
