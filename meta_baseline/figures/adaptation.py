@@ -72,7 +72,7 @@ def draw_freezing(result: AdaptationResult) -> Figure:
 def _draw_ladder(above: Axes, below: Axes, facts: AdaptationFacts, subject: SubjectRecord) -> None:
     roles = subject.roles[::-1]
     places = np.arange(len(roles))
-    _shade(above, places, facts.band(subject, lambda own: (own.ladder - own.nothing[:, None])[:, ::-1]))
+    _shade(above, places, facts.band(subject, lambda own: own.added[:, ::-1].cumsum(axis=1)))
     _shade(below, places, facts.band(subject, lambda own: own.added[:, ::-1]))
     gained, alone = ((own - subject.nothing[:, None])[:, ::-1] for own in (subject.ladder, subject.alone))
     _draw_means(above, places, gained, subject, joined=True)
