@@ -131,6 +131,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compute.add_argument(
         "--num-workers", type=int, default=4, metavar="N", help="processes that read images (default: 4)"
     )
+    compute.add_argument("--max-memory", type=float, default=2.0, metavar="GIB",
+                         help="of activations at a time; more goes to files (default: 2)")  # fmt: skip
     compute.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default: 0)")
     compute.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(device_explicit=False)
@@ -156,6 +158,8 @@ def parse_study(options: argparse.Namespace) -> Study:
         if getattr(options, name) < least:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {getattr(options, name)} is too small. Give {least} or more.")
+    if not 0 < options.max_memory < float("inf"):
+        raise UsageError(f"--max-memory {options.max_memory:g} is no amount of memory. Give GiB above 0.")
     return Study(
         meta_model=options.meta_model[0],
         baseline_model=options.baseline_model[0],
@@ -173,6 +177,7 @@ def parse_study(options: argparse.Namespace) -> Study:
         num_workers=options.num_workers,
         num_threads=count_cores(),
         max_images=options.max_images,
+        max_memory=int(options.max_memory * 2**30),
         seed=options.seed,
         meta_input_scaling=options.meta_input_scaling,
         baseline_input_scaling=options.baseline_input_scaling,

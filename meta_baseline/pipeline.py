@@ -7,6 +7,7 @@ the first stage that is not there; a finished stage is never redone.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from meta_baseline.probing import compare_probes
 from meta_baseline.results import Check, Finding, Result, load_result
 from meta_baseline.run_record import logging_to, write_run, write_summary
 from meta_baseline.sparse_autoencoders import compare_dictionaries
-from meta_baseline.stages import Analysis, Materials, Progress, read_stage, run_stage
+from meta_baseline.stages import ACTIVATIONS, Analysis, Materials, Progress, read_stage, run_stage
 from meta_baseline.study import Study, StudyInputs, check_output_dir, claim_output_dir, read_inputs, stage_rng
 from meta_baseline.study_report import rank_findings, render_study_report
 from meta_baseline.tables.activations import tabulate_activations
@@ -105,6 +106,8 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         write_run(
             study.output_dir / "run.json", study=study, hashes=inputs.hashes, checks=checks, stages=stages, argv=argv
         )
+        if not failures:
+            shutil.rmtree(study.output_dir / ACTIVATIONS, ignore_errors=True)
     return StudyResult(
         report=study.output_dir / "report.html",
         findings=rank_findings(results.values()),

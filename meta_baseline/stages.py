@@ -19,6 +19,9 @@ from meta_baseline.study import Study, StudyInputs, stage_rng
 
 _NOT_NUMBERS = frozenset({"report", "commands", "console.py", "analyze_models.py", "demo.py", "__main__.py"})
 
+ACTIVATIONS = ".activations"
+"""Passes over the stimuli, in the output folder while a study is not finished: a killed one need not repeat them."""
+
 Progress = Callable[..., Iterable[Any]]
 """``progress(iterable, desc=...)`` gives the iterable back, with or without a bar."""
 
@@ -47,6 +50,8 @@ class Materials:
             device=self.study.device,
             rng=stage_rng(self.study, "activations"),
             progress=self.progress,
+            max_memory=self.study.max_memory,
+            store_dir=self.study.output_dir / ACTIVATIONS,
         )
 
 

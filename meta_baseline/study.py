@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from meta_baseline.activations.flattened import MAX_MEMORY
 from meta_baseline.checkpoints import find_initial, load_network
 from meta_baseline.commits import hash_file, hash_values, write_atomic
 from meta_baseline.datasets import Stimuli, hash_stimuli, read_stimuli
@@ -29,7 +30,8 @@ CLAIM = "inputs.json"
 class Study:
     """The resolved options of one run; ``analyses`` holds slugs of ``pipeline.ANALYSES``.
 
-    ``num_workers`` processes read images; ``num_threads`` layers are analysed at a time.
+    ``num_workers`` processes read images; ``num_threads`` layers are analysed at a time. Maps that need more than
+    ``max_memory`` bytes are kept in files.
     ``meta_seeds`` and ``baseline_seeds`` are further networks of each condition, from other seeds.
     ``training_outcome`` names a saved result of ``training.evaluation``, ``arms_outcome`` one of
     ``training.arms_outcome``; when given, the report opens with it.
@@ -49,6 +51,7 @@ class Study:
     num_threads: int = 1
     max_images: int = 1000
     num_untrained: int = 3
+    max_memory: int = MAX_MEMORY
     seed: int = 0
     meta_input_scaling: Scaling | None = None
     baseline_input_scaling: Scaling | None = None
