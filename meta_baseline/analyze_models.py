@@ -18,7 +18,7 @@ from meta_baseline.console import CommandParser, HelpFormatter, run_guarded, say
 from meta_baseline.cores import count_cores
 from meta_baseline.errors import UsageError
 from meta_baseline.models import SCALINGS
-from meta_baseline.pipeline import ANALYSES, FURTHER, run_study
+from meta_baseline.pipeline import ANALYSES, run_study
 from meta_baseline.study import Study, resolve_device
 
 _DESCRIPTION = """\
@@ -115,11 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_argument_group("which analyses (at least one)")
     for analysis in ANALYSES:
         chosen.add_argument(analysis.flag, dest=analysis.slug, action="store_true", help=analysis.question)
-    chosen.add_argument("--run-all", action="store_true", help="all four")
-    for analysis in FURTHER:
-        chosen.add_argument(
-            analysis.flag, dest=analysis.slug, action="store_true", help=f"{analysis.question} (not in --run-all)"
-        )
+    chosen.add_argument("--run-all", action="store_true", help="all of them")
     output = parser.add_argument_group("where the results go")
     output.add_argument("--output-dir", type=Path, default=Path("model_analysis_results"), metavar="OUT",
                         help="output folder (default: model_analysis_results)")  # fmt: skip
@@ -145,13 +141,11 @@ def parse_study(options: argparse.Namespace) -> Study:
         UsageError: no analysis was chosen, or an option is out of its range.
         EnvironmentProblem: the device asked for is not there.
     """
-    analyses = tuple(
-        a.slug for a in (*ANALYSES, *FURTHER) if (options.run_all and a in ANALYSES) or getattr(options, a.slug)
-    )
+    analyses = tuple(a.slug for a in ANALYSES if options.run_all or getattr(options, a.slug))
     if not analyses:
-        flags = ", ".join(a.flag for a in (*ANALYSES, *FURTHER))
+        flags = ", ".join(a.flag for a in ANALYSES)
         raise UsageError(f"No analysis was chosen. Give one or more of {flags}, or --run-all.")
-    needs_images = any(a.needs_images for a in (*ANALYSES, *FURTHER) if a.slug in analyses)
+    needs_images = any(a.needs_images for a in ANALYSES if a.slug in analyses)
     if needs_images and options.data_dir is None:
         raise UsageError("No --data-dir was given. Name the folder that holds the stimuli; only weights need none.")
     for name, least in (("batch_size", 1), ("num_workers", 0), ("max_images", 20), ("seed", 0)):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from meta_baseline.activations.flattened import MAX_MEMORY
-from meta_baseline.checkpoints import find_initial, load_network
+from meta_baseline.checkpoints import Condition, find_initial, load_network
 from meta_baseline.commits import hash_file, hash_values, write_atomic
 from meta_baseline.datasets import Stimuli, hash_stimuli, read_stimuli
 from meta_baseline.errors import CheckpointError, EnvironmentProblem, OutputFolderError
@@ -77,6 +77,8 @@ class StudyInputs:
     baseline_initial: ConvNet | None
     meta_seeds: tuple[ConvNet, ...]
     baseline_seeds: tuple[ConvNet, ...]
+    meta_seed_initials: tuple[ConvNet, ...]
+    baseline_seed_initials: tuple[ConvNet, ...]
     meta_series: tuple[tuple[int, Path], ...]
     baseline_series: tuple[tuple[int, Path], ...]
     stimuli: Stimuli | None
@@ -111,14 +113,21 @@ def read_inputs(study: Study) -> StudyInputs:
     baseline = load_network(study.baseline_model, input_scaling=study.baseline_input_scaling, condition="baseline")
     meta_initial = _load_initial(study.meta_model, meta)
     baseline_initial = _load_initial(study.baseline_model, baseline)
-    meta_seeds = _load_seeds(study.meta_seeds, meta, study.meta_input_scaling)
-    baseline_seeds = _load_seeds(study.baseline_seeds, baseline, study.baseline_input_scaling)
+    meta_seeds = _load_seeds(study.meta_seeds, meta, study.meta_input_scaling, "meta")
+    baseline_seeds = _load_seeds(study.baseline_seeds, baseline, study.baseline_input_scaling, "baseline")
     hashes = {"meta": meta.provenance.sha256, "baseline": baseline.provenance.sha256}
     for name, initial in (("meta step 0", meta_initial), ("baseline step 0", baseline_initial)):
         if initial is not None:
             hashes[name] = initial.provenance.sha256
-    for name, seeds in (("meta", meta_seeds), ("baseline", baseline_seeds)):
-        hashes |= {f"{name} seed {number}": seed.provenance.sha256 for number, seed in enumerate(seeds, start=2)}
+    meta_seed_initials = _load_initials(study.meta_seeds, meta_seeds)
+    baseline_seed_initials = _load_initials(study.baseline_seeds, baseline_seeds)
+    for name, seeds in (
+        ("meta seed", meta_seeds),
+        ("baseline seed", baseline_seeds),
+        ("step 0 of meta seed", meta_seed_initials),
+        ("step 0 of baseline seed", baseline_seed_initials),
+    ):
+        hashes |= {f"{name} {number}": seed.provenance.sha256 for number, seed in enumerate(seeds, start=2)}
     meta_series, baseline_series = list_series(study.meta_model), list_series(study.baseline_model)
     for name, series in (("meta", meta_series), ("baseline", baseline_series)):
         hashes |= {f"{name} {path.name}": hash_file(path) for _, path in series}
@@ -141,6 +150,8 @@ def read_inputs(study: Study) -> StudyInputs:
         baseline_initial=baseline_initial,
         meta_seeds=meta_seeds,
         baseline_seeds=baseline_seeds,
+        meta_seed_initials=meta_seed_initials,
+        baseline_seed_initials=baseline_seed_initials,
         meta_series=meta_series,
         baseline_series=baseline_series,
         stimuli=stimuli,
@@ -195,11 +206,13 @@ def _load_initial(path: Path, model: ConvNet) -> ConvNet | None:
     return None if initial is None else load_network(initial)
 
 
-def _load_seeds(paths: Sequence[Path], first: ConvNet, scaling: Scaling | None) -> tuple[ConvNet, ...]:
+def _load_seeds(
+    paths: Sequence[Path], first: ConvNet, scaling: Scaling | None, condition: Condition
+) -> tuple[ConvNet, ...]:
     """Further networks of the condition of ``first``: another seed of the same recipe, hence the same architecture."""
     seeds: list[ConvNet] = []
     for path in paths:
-        network = load_network(path, input_scaling=scaling, condition=first.provenance.condition)
+        network = load_network(path, input_scaling=scaling, condition=condition)
         if network.architecture != first.architecture:
             raise CheckpointError(
                 f"{path} holds {network.provenance.architecture}, {first.provenance.path} "
@@ -212,6 +225,13 @@ def _load_seeds(paths: Sequence[Path], first: ConvNet, scaling: Scaling | None) 
             )
         seeds.append(network)
     return tuple(seeds)
+
+
+def _load_initials(paths: Sequence[Path], seeds: Sequence[ConvNet]) -> tuple[ConvNet, ...]:
+    """Step 0 of each further seed; none unless it is known for all."""
+    initials = [_load_initial(path, network) for path, network in zip(paths, seeds)]
+    known = [initial for initial in initials if initial is not None]
+    return tuple(known) if len(known) == len(seeds) else ()
 
 
 def _move_aside(folder: Path) -> None:

@@ -39,12 +39,13 @@ def test_every_original_option_is_there_with_its_default():
     assert {option: actions[option].default for option in ORIGINAL} == ORIGINAL
 
 
-def test_the_four_analyses_are_the_four_flags_in_order():
+def test_the_analyses_are_the_original_flags_in_order_and_adaptation():
     assert [analysis.flag for analysis in ANALYSES] == [
         "--analyze-weights",
         "--analyze-activations",
         "--train-autoencoders",
         "--probe-representations",
+        "--analyze-adaptation",
     ]
 
 

@@ -10,7 +10,6 @@ from small_study import SmallStudy, make_small_study
 
 from meta_baseline.analyze_models import main
 from meta_baseline.figures.adaptation import FIGURES
-from meta_baseline.pipeline import ANALYSES, FURTHER
 from meta_baseline.results import load_result
 from meta_baseline.tables.adaptation import tabulate_adaptation
 
@@ -51,8 +50,3 @@ def test_too_few_images_fail_this_analysis_with_one_line_and_exit_6(study: Small
     )
     assert main(few) == 6
     assert "Use 80 images or more" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_run_all_runs_the_four_analyses_only():
-    assert [analysis.flag for analysis in FURTHER] == ["--analyze-adaptation"]
-    assert not set(FURTHER) & set(ANALYSES)
