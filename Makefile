@@ -1,4 +1,4 @@
-# make demo   environment, stimuli, two trained networks, four analyses, report.html
+# make demo   environment, stimuli, two trained networks, five analyses, report.html
 # make test   environment, the whole test suite
 # make check  formatting, lint, types, import contract
 

@@ -1,4 +1,4 @@
-"""The demo: stimuli, a pair of networks that differ in the learning rule alone, their accuracy, the four analyses.
+"""The demo: stimuli, a pair of networks that differ in the learning rule alone, their accuracy, all analyses.
 
 Five stages in one folder, each committed whole, so that the demo continues where it was stopped.
 """
