@@ -1,6 +1,6 @@
 """``--run-all`` on a conv6 pair in the published format: whole-process time and peak memory, beside the plain recipe.
 
-    python benchmarks/run_all_conv6.py            # the tool: 1000 images at 128 px, all four analyses
+    python benchmarks/run_all_conv6.py            # the tool: 1000 images at 128 px, all analyses
     python benchmarks/run_all_conv6.py --plain    # and one layer of the plain recipe, for the ratio
 
 The plain recipe keeps every activation and trains one L1 autoencoder per flattened layer; here that is done for the
