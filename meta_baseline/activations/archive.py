@@ -91,8 +91,10 @@ def _arrays_of(value: LayerActivations | ActivationStore) -> dict[str, ndarray]:
 
 
 def _write(array: ndarray, path: Path) -> list[Any]:
-    if not (isinstance(array, np.memmap) and array.filename is not None and Path(array.filename) == path):
-        path.write_bytes(np.ascontiguousarray(array).data)
+    # To write a map onto its own file would empty the file first; its name is absolute where ``path`` may not be.
+    own = isinstance(array, np.memmap) and array.filename is not None and Path(array.filename) == path.resolve()
+    if not (own and path.stat().st_size == array.nbytes):
+        path.write_bytes((np.array(array, order="C") if own else np.ascontiguousarray(array)).data)
     return [path.name, array.dtype.str, array.shape]
 
 

@@ -1,6 +1,7 @@
 """Passes kept on disk: equal to those in memory, not made twice, and made again when anything they rest on changes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,15 @@ def test_a_pass_on_disk_holds_the_bytes_of_one_in_memory(tmp_path, places):
     torch.from_numpy(again.layers["conv1"].grid)  # takes it without a warning
     again.layers["conv1"].grid[:] = -1  # stays in memory
     assert_equal(in_memory, archive.read_store(tmp_path, make_stimuli(14)))
+
+
+def test_a_folder_that_is_named_from_where_one_stands_is_as_good(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    model, images = make_network(), make_images()
+    on_disk = collect(model, images, folder=Path("here"))
+    assert_equal(collect(model, images), on_disk)
+    assert_equal(on_disk, archive.read_store(Path("here"), make_stimuli(14)))
 
 
 def build(seed):
