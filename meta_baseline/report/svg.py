@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from xml.etree import ElementTree
@@ -24,8 +25,8 @@ from meta_baseline.report.svg_images import shrink_images
 from meta_baseline.report.svg_text import marked_anchors, reset_text
 from meta_baseline.report.text import slugify, visible_text
 
-RASTER_DPI = 160
-"""Resolution of rasterised parts; a CSS pixel is 1/96 inch, so this is enough for a screen of high density."""
+RASTER_DPI = 128
+"""Resolution of rasterised parts; a CSS pixel is 1/96 inch. The figures beside the report have 200."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -48,7 +49,9 @@ _ATTRIBUTES = _GEOMETRY | _PRESENTATION | _OTHER
 _PLAIN_VALUE = re.compile(r"[\w#.,%+\-\s()]*")
 _LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
-_LONG_NUMBER = re.compile(r"-?\d*\.\d{3,}(?:e-?\d+)?")
+_USUAL_SIZE = "9px"
+_TEXT_DEFAULTS = (("fill", "currentColor"), ("text-anchor", "start"), ("font-size", _USUAL_SIZE))
+_LONG_NUMBER = re.compile(r"-?\d*\.\d{2,}(?:e-?\d+)?")
 _NO_ROTATION = re.compile(r"rotate\(-?0(?:\.0*)?(?:[ ,][^)]*)?\)")
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _POINTS_TO_PIXELS = 96 / 72
@@ -100,14 +103,31 @@ def _parse(text: str, name: str) -> ElementTree.Element:
 
 def _write_root(root: ElementTree.Element, *, name: str, title: str) -> str:
     ids = {old: f"{slugify(name)}-{number}" for number, old in enumerate(_referenced_ids(root), start=1)}
-    content = "".join(_write_children(root, ids))
+    content = "".join(_write_children(root, _Names(ids=ids, looks=_looks_of_markers(root, ids))))
     attributes = {"viewBox": _attributes(root, {}).get("viewBox"), **_natural_size(root)}
     start = "".join(f' {key}="{escape(value)}"' for key, value in attributes.items() if value)
     # matplotlib's own style element says round and butt for everything; as inherited attributes they need no style.
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg"{start} role="img" aria-label="{escape(visible_text(title))}" '
-        f'stroke-linejoin="round" stroke-linecap="butt">{content}</svg>'
+        f'fill="currentColor" font-size="{_USUAL_SIZE}" stroke-linejoin="round" stroke-linecap="butt">{content}</svg>'
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """New ids by old ones, and how the shapes behind new ids look by themselves."""
+
+    ids: dict[str, str]
+    looks: dict[str, dict[str, str]]
+
+
+def _looks_of_markers(root: ElementTree.Element, ids: dict[str, str]) -> dict[str, dict[str, str]]:
+    shapes = [element for element in root.iter() if element.get("id") in ids and _local(element.tag) != "clipPath"]
+    return {ids[shape.get("id", "")]: _look(_attributes(shape, ids)) for shape in shapes}
+
+
+def _look(attributes: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in attributes.items() if key in _PRESENTATION and key != "clip-path"}
 
 
 def natural_width(svg: str) -> float:
@@ -135,37 +155,71 @@ def _referenced_ids(root: ElementTree.Element) -> list[str]:
     return list(found)
 
 
-def _write_children(element: ElementTree.Element, ids: dict[str, str]) -> Iterator[str]:
-    children = [child for child in element if isinstance(child.tag, str) and _local(child.tag) in _ELEMENTS - {"svg"}]
-    for is_use, group in groupby(children, key=lambda child: _local(child.tag) == "use"):
-        if is_use:
-            yield from _write_markers([_attributes(child, ids) for child in group])
+def _write_children(element: ElementTree.Element, names: _Names) -> Iterator[str]:
+    for is_shape, group in groupby(_flatten(element, names), key=lambda child: _local(child.tag) in ("use", "path")):
+        if is_shape:
+            yield from _write_shapes(list(group), names)
         else:
-            yield from (_write(child, ids) for child in group)
+            yield from (_write(child, names) for child in group)
 
 
-def _write_markers(markers: list[dict[str, str]]) -> Iterator[str]:
-    """Markers of a series: what they look like is said once, around them."""
-    shown = [marker for marker in markers if "href" in marker]
-    for look, group in groupby(shown, key=lambda marker: {k: v for k, v in marker.items() if k in _PRESENTATION}):
-        series = [{key: value for key, value in marker.items() if key not in look} for marker in group]
-        inside = "".join(f"<use{_as_text(marker)}/>" for marker in series)
-        yield f"<g{_as_text(look)}>{inside}</g>" if look else inside
+def _flatten(element: ElementTree.Element, names: _Names) -> Iterator[ElementTree.Element]:
+    """What is drawn, in order; groups that say nothing are left out, what is in them is not."""
+    for child in element:
+        if not isinstance(child.tag, str) or _local(child.tag) not in _ELEMENTS - {"svg"}:
+            continue
+        if _local(child.tag) == "g" and not _attributes(child, names.ids):
+            yield from _flatten(child, names)
+        else:
+            yield child
+
+
+def _write_shapes(shapes: Sequence[ElementTree.Element], names: _Names) -> Iterator[str]:
+    """Shapes one after the other; what a series of them looks like is said once, around them."""
+    described = [(_local(shape.tag), _describe_shape(shape, names)) for shape in shapes]
+    shown = [(tag, attributes) for tag, attributes in described if _is_seen(tag, attributes)]
+    for look, group in groupby(shown, key=lambda shape: _look(shape[1])):
+        series = list(group)
+        around = look if len(series) > 1 else {}
+        inside = "".join(
+            f"<{tag}{_as_text({key: value for key, value in attributes.items() if key not in around})}/>"
+            for tag, attributes in series
+        )
+        yield f"<g{_as_text(around)}>{inside}</g>" if around else inside
+
+
+def _describe_shape(shape: ElementTree.Element, names: _Names) -> dict[str, str]:
+    """Its attributes, but for those that the marker it repeats, or the root, has already."""
+    attributes = _attributes(shape, names.ids)
+    if _local(shape.tag) != "use":
+        return attributes
+    own = {"fill": "currentColor"} | names.looks.get(attributes.get("href", "")[1:], {})
+    return {key: value for key, value in attributes.items() if own.get(key) != value}
+
+
+def _is_seen(tag: str, attributes: dict[str, str]) -> bool:
+    if tag == "use":
+        return "href" in attributes
+    return "id" in attributes or not (attributes.get("fill") == "none" and "stroke" not in attributes)
 
 
 def _as_text(attributes: dict[str, str]) -> str:
     return "".join(f' {key}="{escape(value)}"' for key, value in attributes.items())
 
 
-def _write(element: ElementTree.Element, ids: dict[str, str]) -> str:
+def _write(element: ElementTree.Element, names: _Names) -> str:
     tag = _local(element.tag)
-    attributes = _attributes(element, ids)
+    attributes = _attributes(element, names.ids)
     words = escape(visible_text(element.text or ""), quote=False) if tag in ("text", "tspan") else ""
-    inside = words.strip("\n") + "".join(_write_children(element, ids))
+    if tag == "text":  # the root and SVG itself say the same
+        attributes = {key: value for key, value in attributes.items() if (key, value) not in _TEXT_DEFAULTS}
+    inside = words.strip("\n") + "".join(_write_children(element, names))
     if tag == "image" and "href" not in attributes:
         return ""
-    if tag in ("g", "defs") and not (inside and attributes):
-        return inside if tag == "g" else f"<defs>{inside}</defs>" if inside else ""
+    if tag == "defs":
+        return f"<defs>{inside}</defs>" if inside else ""
+    if tag == "g" and not inside:
+        return ""
     start = f"<{tag}{_as_text(attributes)}"
     return f"{start}>{inside}</{tag}>" if inside else f"{start}/>"
 
@@ -206,9 +260,9 @@ def _clean_value(key: str, value: str, ids: dict[str, str]) -> str:
 
 
 def _shorten(match: re.Match[str]) -> str:
-    """Hundredths of a point are beyond what a screen or a printer shows."""
+    """A tenth of a point is beyond what a screen shows; small numbers are parts of markers, or steps of text."""
     number = float(match[0])
-    return f"{round(number, 2):g}" if abs(number) >= 1 else f"{number:.4g}"
+    return f"{round(number, 1 if abs(number) >= 10 else 2):g}" if abs(number) >= 1 else f"{number:.4g}"
 
 
 def _local(tag: str) -> str:

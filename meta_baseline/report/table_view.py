@@ -11,7 +11,7 @@ import pandas as pd
 
 from meta_baseline.report.text import MISSING, choose_decimals, format_number
 
-MAX_ROWS = 300
+MAX_ROWS = 100
 """Rows that go into the page; the CSV file in the results folder has them all."""
 
 

@@ -155,7 +155,8 @@ def test_of_a_hostile_drawing_only_its_text_and_shapes_are_left() -> None:
     root = ElementTree.fromstring(cleaned)
     assert [element.tag.rpartition("}")[2] for element in root.iter()] == ["svg", "rect", "text"]
     assert set(root[0].attrib) == {"width", "height"}
-    assert root[1].attrib == {"x": "20", "y": "40", "fill": "currentColor"}
+    assert root[1].attrib == {"x": "20", "y": "40"}
+    assert root.get("fill") == "currentColor"
     assert root[1].text == "<script>window.ran = 27</script>"
     for word in ("example.org", "onload", "javascript", "style", "http://", "onclick"):
         assert word not in cleaned.replace('xmlns="http://www.w3.org/2000/svg"', "")
