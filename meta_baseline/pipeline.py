@@ -61,6 +61,8 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         failures: dict[Analysis, str] = {}
         for analysis in select_analyses(study):
             started = time.monotonic()
+            if not analysis.needs_pass:
+                materials.forget_stores()
             try:
                 reused = run_stage(analysis, materials)
             except ANALYSIS_FAILURES as error:

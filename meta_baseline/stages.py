@@ -54,16 +54,24 @@ class Materials:
             store_dir=self.study.output_dir / ACTIVATIONS,
         )
 
+    def forget_stores(self) -> None:
+        """Let go of what the pass gave; the next analysis that asks finds it in its files."""
+        self.__dict__.pop("stores", None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """One analysis: what it asks, how it is run, and how its result is drawn and tabulated."""
+    """One analysis: what it asks, how it is run, and how its result is drawn and tabulated.
+
+    ``needs_images`` says whether it looks at stimuli, ``needs_pass`` whether at the activations of a pass over them.
+    """
 
     slug: str
     flag: str = ""
     title: str
     question: str
     needs_images: bool
+    needs_pass: bool = False
     run: Callable[[Materials], Result]
     figures: tuple[FigureSpec, ...]
     tabulate: Callable[[Any], dict[str, pd.DataFrame]]

@@ -46,7 +46,7 @@ A run that was interrupted goes on when the same command is given again; more se
 _RUN = "pair.json"
 _ALGORITHMS = ("maml", "fomaml", "anil", "reptile", "protonet")
 _NUM_STIMULI, _NUM_IDENTITIES = 1000, 50
-_OUTCOME_FORMAT = 4
+_OUTCOME_FORMAT = 5
 """To be raised when the same accuracies would be compared in another way."""
 
 

@@ -102,8 +102,8 @@ FIGURES = (
         slug="accuracy",
         title="Accuracy of every arm of every seed",
         how_to_read="A dot is one trained network, a line the mean over seeds. Each is adapted at the inner rate "
-        "that suits it best; hollow dots use the rate that the meta-learned network was trained with, which can harm "
-        "networks that were not. The matched control saw the same "
+        "that suits it after 5 steps on 10 images; hollow dots use the rate that the meta-learned network was trained "
+        "with, which networks that were not may not stand. The matched control saw the same "
         "episodes as the meta-learned network and never adapted; the baseline saw the same images in mixed batches. "
         "Where the dots of two arms mix, the seed decides more than the learning rule.",
         draw=draw_arm_accuracy,

@@ -28,6 +28,7 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
             "“same” answers": result.same_share[s, m, t, d, k, q, r],
             "majority rate": result.majority_rate[t],
             "images": result.num_queries[t],
+            "interval": "Wilson, over images",
         }
         for s, seed in enumerate(result.seeds)
         for m, arm in enumerate(result.arms)
@@ -45,6 +46,7 @@ def tabulate_arms(result: ArmsOutcome) -> dict[str, pd.DataFrame]:
             "mean": contrast.mean,
             "low": np.nan if contrast.low is None else contrast.low,
             "high": np.nan if contrast.high is None else contrast.high,
+            "interval": "Student, over seeds, unadjusted" if contrast.low is not None else "",
             "adjusted p": np.nan if contrast.p_value is None else contrast.p_value,
             "by seed": " ".join(f"{value:+.4f}" for value in contrast.differences),
         }

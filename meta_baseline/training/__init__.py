@@ -20,5 +20,7 @@ verdicts     compare_arms, check_networks  what the accuracies allow one to say
 evaluation   evaluate_networks             accuracy on trained and held-out tasks, before and after adaptation
 arm_accuracy measure_arm                   one arm on every task, by every test
 pair_evaluation measure_arms               every arm of every seed, a process for each
+contrasts    list_contrasts                differences of arms over seeds; which are tested
+arms_checks  check_arms, check_rates       what may forbid a comparison of arms, or limit it
 arms_outcome contrast_arms                 every arm beside its controls, over paired seeds
 """

@@ -131,6 +131,7 @@ def measure_arm(
             factors=test.rate_factors,
             seed=seed,
             precision=precision,
+            learnt=arm.learnt,
         )
     shape = (len(images), len(test.supports), len(test.steps), len(RATES), len(rules))
     accuracy, same_share = np.full(shape, np.nan), np.full(shape, np.nan)

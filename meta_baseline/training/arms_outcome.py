@@ -7,8 +7,8 @@ one seed there is none, and with fewer than six nothing is tested (``contrasts``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -18,21 +18,18 @@ from meta_baseline.errors import UsageError
 from meta_baseline.models import DecisionRule
 from meta_baseline.results import Check, Estimate, Finding
 from meta_baseline.statistics import wilson_interval
-from meta_baseline.training.arm_accuracy import ArmAccuracy, ArmsTest
+from meta_baseline.training.arm_accuracy import RATES, ArmAccuracy, ArmsTest
+from meta_baseline.training.arms_checks import check_arms, check_rates
 from meta_baseline.training.contrasts import (
-    MIN_SEEDS,
     PRIMARY_STEPS,
     Contrast,
     describe_contrast,
     describe_test,
     list_contrasts,
 )
-from meta_baseline.training.verdicts import CONSTANT_SHARE, LEARNED
 
 _IMPORTANCE = {("meta", "baseline"): 0.5, ("meta", "matched"): 0.45, ("matched", "baseline"): 0.3}
 """Of a sentence that claims nothing."""
-_RATE_COST = 0.03
-"""An arm that loses more than this on its trained tasks by adapting at the common rate is not served by that rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +98,8 @@ def contrast_arms(
     contrasts = list_contrasts(names, first.rules, test, trained_on, accuracy)
     learned = {name: accuracy[:, m, trained_on, 0, 0, 0, 0].mean(axis=1) for m, name in enumerate(names)}
     checks = (
-        *_check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0, 0], first.majority_rate),
-        *_check_rates(
-            names, test, accuracy[:, :, :, 0, :, 0, 0][:, :, trained_on].mean(axis=2), own_rates[:, :, trained_on]
-        ),
+        *check_arms(names, first.tasks, seeds, learned, same_share[..., 0, 0, 0, 0], first.majority_rate),
+        *check_rates(names, test, trained_on, accuracy[:, :, :, 0, :, RATES.index("common"), 0], own_rates),
     )
     return ArmsOutcome(
         seeds=seeds,
@@ -127,79 +122,6 @@ def contrast_arms(
     )
 
 
-def _check_arms(
-    names: Sequence[str],
-    tasks: Sequence[str],
-    seeds: Sequence[int],
-    learned: Mapping[str, Float[ndarray, " S"]],
-    same_share: Float[ndarray, "S M T"],
-    majority: Float[ndarray, " T"],
-) -> tuple[Check, ...]:
-    checks: list[Check] = []
-    for m, name in enumerate(names):
-        for s, seed in enumerate(seeds):
-            if name == "untrained":
-                continue
-            constant = [
-                task for t, task in enumerate(tasks) if not CONSTANT_SHARE <= same_share[s, m, t] <= 1 - CONSTANT_SHARE
-            ]
-            if constant:
-                sentence = (
-                    f"The {name} network of seed {seed} gives one answer to nearly every image of "
-                    f"{', '.join(constant)}: a constant predictor, whose accuracy says nothing about looking."
-                )
-                everywhere = len(constant) == len(tasks)
-                verdict = "fail" if everywhere else "warn"
-                checks.append(Check(code="training.constant_predictor", verdict=verdict, sentence=sentence))
-            if learned[name][s] < LEARNED:
-                sentence = (
-                    f"The {name} network of seed {seed} reaches {learned[name][s]:.1%} on its trained tasks, less than "
-                    f"{LEARNED:.0%}: it has not learned them, and arms are not comparable. Train on more images."
-                )
-                checks.append(Check(code="training.learned", verdict="fail", sentence=sentence))
-    if not any(check.code == "training.learned" for check in checks):
-        lowest = min(float(values.min()) for name, values in learned.items() if name != "untrained")
-        sentence = f"All arms have learned their trained tasks (at least {lowest:.1%}), so comparing them makes sense."
-        checks.append(Check(code="training.learned", verdict="pass", sentence=sentence))
-    if len(seeds) < MIN_SEEDS:
-        sentence = (
-            f"{len(seeds)} paired seed{'s' * (len(seeds) > 1)}, fewer than {MIN_SEEDS}: no exact test over seeds can "
-            "reach p < .05, so differences are described and not claimed."
-        )
-        checks.append(Check(code="training.seeds", verdict="note", sentence=sentence))
-    sentence = f"Always giving the more frequent answer is right on at most {majority.max():.1%} of any task's queries."
-    checks.append(
-        Check(code="training.majority_rate", verdict="pass" if majority.max() < 0.52 else "warn", sentence=sentence)
-    )
-    return tuple(checks)
-
-
-def _check_rates(
-    names: Sequence[str], test: ArmsTest, at_common: Float[ndarray, "S M L"], own_rates: Float[ndarray, "S M T"]
-) -> Iterator[Check]:
-    """Whether the rate of the meta-learned arm's training serves the other arms; on trained tasks, fewest supports."""
-    adapted = [k for k, steps in enumerate(test.steps) if steps > 0]
-    if 0 not in test.steps or not adapted:
-        return
-    lost = (at_common[:, :, [test.steps.index(0)]] - at_common[:, :, adapted]).mean(axis=0).max(axis=1)
-    harmed = [
-        f"{name} {100 * lost[m]:.1f} points (own rates {_list_rates(own_rates[:, m])})"
-        for m, name in enumerate(names)
-        if name != "untrained" and lost[m] > _RATE_COST
-    ]
-    if harmed:
-        yield Check(
-            code="training.common_rate",
-            verdict="warn",
-            sentence=f"Adapting at the common inner rate of {test.learning_rate:g} costs accuracy on trained tasks: "
-            f"{', '.join(harmed)}. After it, arms differ by what the rate does; findings use own rates.",
-        )
-
-
-def _list_rates(rates: Float[ndarray, "S T"]) -> str:
-    return ", ".join(f"{rate:g}" for rate in np.unique(rates[np.isfinite(rates)]))
-
-
 def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, ...]:
     """A sentence for each contrast, on trained and on held-out tasks, as trained and after five steps."""
     findings: list[Finding] = []
@@ -208,7 +130,9 @@ def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, 
             continue
         if contrast.support != contrasts[0].support or contrast.rate != "own":
             continue
-        claimed = comparable and contrast.p_value is not None and contrast.p_value <= 0.05
+        if not comparable:
+            contrast = replace(contrast, p_value=None)
+        claimed = contrast.p_value is not None and contrast.p_value <= 0.05
         verdict = _judge(contrast) if comparable else "arms are not comparable, because at least one has not learned"
         adapted = describe_test(contrast.steps, contrast.support, contrast.rate)
         findings.append(

@@ -1,7 +1,8 @@
 """Differences between arms, over paired seeds: which are tested, and which are described.
 
-One family is declared before anything is seen (``is_primary``) and tested whole, by exact sign flips with max-T; it
-needs six seeds. What it holds after adaptation is at each arm's own inner rate. Everything else is described.
+One family is fixed (``is_primary``) and tested whole, by exact sign flips with max-T, from six seeds on; eight to ten
+make it likely to find what is there. After adaptation it is about each arm at its own inner rate. Everything else is
+described.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def iterate_tests(test: ArmsTest, num_rules: int) -> Iterator[tuple[int, int, in
 
 
 def is_primary(contrast: Contrast, test: ArmsTest, rule: DecisionRule) -> bool:
-    """Whether a contrast is of the family that was declared before anything was seen; ``rule`` is the networks' own."""
+    """Whether a contrast is of the family that is tested; ``rule`` is the networks' own."""
     return (
         (contrast.first, contrast.second) in PRIMARY_CONTRASTS
         and contrast.steps in PRIMARY_STEPS

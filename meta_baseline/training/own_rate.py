@@ -20,6 +20,7 @@ from meta_baseline.inner_loop import Precision
 from meta_baseline.models import ConvNet
 from meta_baseline.training.answers import AdaptationTest, answer_queries
 from meta_baseline.training.evaluation_stimuli import TaskImages
+from meta_baseline.training.learnt_adaptation import LearntAdaptation
 
 RATE_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Rates that are tried, in units of the common one."""
@@ -36,6 +37,7 @@ def find_own_rates(
     factors: Sequence[float] = RATE_FACTORS,
     seed: int,
     precision: Precision = "fp32",
+    learnt: LearntAdaptation | None = None,
 ) -> Float[ndarray, " T"]:
     """The rate of each task: one for all trained tasks and one for all others; see ``find_own_rate``."""
     trained_on = np.array([item.task in trained_tasks for item in images])
@@ -43,7 +45,9 @@ def find_own_rates(
     for members in (trained_on, ~trained_on):
         group = [item for item, member in zip(images, members) if member]
         if group:
-            rates[members] = find_own_rate(network, group, test=test, factors=factors, seed=seed, precision=precision)
+            rates[members] = find_own_rate(
+                network, group, test=test, factors=factors, seed=seed, precision=precision, learnt=learnt
+            )
     return rates
 
 
@@ -55,6 +59,7 @@ def find_own_rate(
     factors: Sequence[float] = RATE_FACTORS,
     seed: int,
     precision: Precision = "fp32",
+    learnt: LearntAdaptation | None = None,
 ) -> float:
     """The rate at which the network is most accurate after the test's last step, over all tasks.
 
@@ -67,6 +72,7 @@ def find_own_rate(
         factors: tried, in units of that rate.
         seed: draws support sets and queries.
         precision: of the forward passes.
+        learnt: statistics by step that the network learned with its weights.
     """
     steps = max(test.steps)
     tried = sorted(factors, key=lambda factor: abs(np.log(factor)))
@@ -77,7 +83,7 @@ def find_own_rate(
         for t, item in enumerate(images):
             rng = np.random.default_rng((seed, t, 1))
             supports, queries = split_support_query(item.labels, test.num_support, test.num_draws, rng)
-            answers = answer_queries(network, item, supports, queries, test=at, precision=precision)
+            answers = answer_queries(network, item, supports, queries, test=at, precision=precision, learnt=learnt)
             right.append(float((answers.said(steps) == item.labels[queries].astype(bool)).mean()))
         means.append(float(np.mean(right)))
     return tried[int(np.argmax(means))] * test.learning_rate

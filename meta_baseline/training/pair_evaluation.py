@@ -67,6 +67,7 @@ class ArmToTest:
             self.image_size,
             asdict(self.test),
             self.precision,
+            *(() if self.data_dir is None else (self.data_dir,)),
             _FORMAT,
         )
         return hash_values(hash_file(self.checkpoint), learnt, *settings)

@@ -133,8 +133,11 @@ def test_an_arm_that_the_common_rate_harms_is_named_and_judged_at_its_own() -> N
     arms = {"meta": arm(0.05, 0.92, 0.92), "matched": arm(0.005, 0.7, 0.91)}
     outcome = contrast_arms(dict.fromkeys(range(2), arms), trained_tasks=TASKS[:1], test=test)
     (check,) = [check for check in outcome.checks if check.code == "training.common_rate"]
-    assert check.verdict == "warn" and "matched 20.0 points (own rates 0.005)" in check.sentence
+    assert check.verdict == "warn" and "matched 20.0 points at 5 steps (own rates 0.005)" in check.sentence
     assert "meta 2" not in check.sentence
+    (ends,) = [check for check in outcome.checks if check.code == "training.own_rate_at_the_end"]
+    assert ends.verdict == "note" and "meta on trained tasks, the smallest in 2 of 2 seeds" in ends.sentence
+    assert "matched" not in ends.sentence
     by_rate = {c.rate: c.mean for c in outcome.contrasts if c.steps == 5 and c.group == "trained" and c.support == 4}
     assert by_rate == {"own": pytest.approx(0.01), "common": pytest.approx(0.22)}
     assert any("own inner rates" in finding.sentence for finding in outcome.findings)
