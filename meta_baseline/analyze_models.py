@@ -161,6 +161,7 @@ def parse_study(options: argparse.Namespace) -> Study:
         baseline_seeds=tuple(options.baseline_model[1:]),
         arms_outcome=_find_arms_outcome(options),
         analyses=analyses,
+        optional=tuple(a.slug for a in ANALYSES if a.may_be_left_out and not getattr(options, a.slug)),
         data_dir=options.data_dir,
         problem_number=options.problem_number,
         task=options.task,

@@ -98,6 +98,7 @@ ANALYSES: tuple[Analysis, ...] = (
         title="Adaptation",
         question="What does adaptation to a few labelled images change: which layers learn, and which are reused?",
         needs_images=True,
+        may_be_left_out=True,
         run=analysis_runs.run_adaptation,
         figures=adaptation.FIGURES,
         tabulate=tabulate_adaptation,

@@ -18,7 +18,7 @@ from meta_baseline.catalogue import ANALYSES, ARMS, BEHAVIOUR, SECTIONS, TRAININ
 from meta_baseline.commits import locked, write_atomic
 from meta_baseline.datasets import Stimuli
 from meta_baseline.datasets.shortcuts import check_stimuli_shortcuts
-from meta_baseline.errors import MetaBaselineError
+from meta_baseline.errors import MetaBaselineError, UsageError
 from meta_baseline.layers import pair_layers
 from meta_baseline.results import Check, Finding
 from meta_baseline.run_record import logging_to, write_run, write_summary
@@ -59,22 +59,27 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         materials = Materials(study=study, inputs=inputs, progress=progress)
         stages: dict[str, dict[str, Any]] = {}
         failures: dict[Analysis, str] = {}
+        left_out: list[Check] = []
         for analysis in select_analyses(study):
             started = time.monotonic()
             if not analysis.needs_pass:
                 materials.forget_stores()
             try:
                 reused = run_stage(analysis, materials)
+            except UsageError as error:
+                if analysis.slug not in study.optional:
+                    failures[analysis] = _report_failure(analysis, error, say)
+                    continue
+                left_out.append(_leave_out(analysis, error))
+                say(f"  {left_out[-1].sentence}")
             except ANALYSIS_FAILURES as error:
-                _LOG.error("%s failed", analysis.slug, exc_info=error)
-                failures[analysis] = " ".join(str(error).split())
-                say(f"  {analysis.title}: failed ({failures[analysis]}). The traceback is in log.txt.")
+                failures[analysis] = _report_failure(analysis, error, say)
             else:
                 stages[analysis.slug] = {"seconds": round(time.monotonic() - started, 2), "reused": reused}
                 say(f"  {analysis.title}: {'already there' if reused else f'{time.monotonic() - started:.0f} s'}")
         everything = {analysis: read_stage(analysis, study, inputs) for analysis in SECTIONS}
         results = {analysis: result for analysis, result in everything.items() if result is not None}
-        checks = (*pairing.checks, *_check_stimuli(inputs.stimuli))
+        checks = (*left_out, *pairing.checks, *_check_stimuli(inputs.stimuli))
         page = render_study_report(study, inputs, results, checks, failures, argv)
         write_atomic(study.output_dir / "report.html", page)
         write_summary(study.output_dir / "summary.json", {a.slug: result for a, result in results.items()})
@@ -88,6 +93,19 @@ def run_study(study: Study, *, argv: Sequence[str] = (), progress: Progress, say
         findings=rank_findings(results.values()),
         failures={analysis.slug: message for analysis, message in failures.items()},
     )
+
+
+def _report_failure(analysis: Analysis, error: Exception, say: Callable[[str], None]) -> str:
+    """What it failed of, in one line; the traceback goes to the log."""
+    _LOG.error("%s failed", analysis.slug, exc_info=error)
+    message = " ".join(str(error).split())
+    say(f"  {analysis.title}: failed ({message}). The traceback is in log.txt.")
+    return message
+
+
+def _leave_out(analysis: Analysis, error: UsageError) -> Check:
+    sentence = f"{analysis.title}: left out, since the inputs do not suffice. {' '.join(str(error).split())}"
+    return Check(code=f"{analysis.slug}.left_out", verdict="note", sentence=sentence)
 
 
 def _check_stimuli(stimuli: Stimuli | None) -> tuple[Check, ...]:

@@ -119,12 +119,13 @@ def probe_layer_representations(
 
     Raises:
         UnknownLayerError: when the network has no module of that name.
-        UsageError: for labels or groups that do not fit the images.
+        UsageError: for labels or groups that do not fit the images, as those of a shuffling loader.
         InputError: when the images are too few, or activations are not finite.
     """
     options = options or ProbeOptions()
     names = [layer_names] if isinstance(layer_names, str) else list(layer_names)
-    loader = _LabelKeeper(data_loader)
+    # Labels of the same pass fit images in any order; what comes from elsewhere does not.
+    loader = _LabelKeeper(data_loader, any_order=labels is None and groups is None and latents is None)
     activations = collect_activations(model, loader, names, device, reduce=options.features)
     num_images = len(next(iter(activations.values())))
     binary = _as_binary(loader.labels() if labels is None else np.asarray(labels), num_images)
@@ -153,9 +154,9 @@ def probe_layer_representations(
 class _LabelKeeper:
     """A loader that remembers the labels of the batches it hands on, so that they fit the images in any order."""
 
-    def __init__(self, loader: Iterable[Any]) -> None:
+    def __init__(self, loader: Iterable[Any], *, any_order: bool) -> None:
         self.loader = loader
-        self.sampler = getattr(loader, "sampler", None)
+        self.sampler = None if any_order else getattr(loader, "sampler", None)
         self.dataset = getattr(loader, "dataset", None)
         self._seen: list[torch.Tensor] = []
 

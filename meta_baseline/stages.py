@@ -63,7 +63,8 @@ class Materials:
 class Analysis:
     """One analysis: what it asks, how it is run, and how its result is drawn and tabulated.
 
-    ``needs_images`` says whether it looks at stimuli, ``needs_pass`` whether at the activations of a pass over them.
+    ``needs_images`` says whether it looks at stimuli, ``needs_pass`` whether at the activations of a pass over them;
+    ``may_be_left_out`` that ``--run-all`` does without it where there are too few images for it.
     """
 
     slug: str
@@ -72,6 +73,7 @@ class Analysis:
     question: str
     needs_images: bool
     needs_pass: bool = False
+    may_be_left_out: bool = False
     run: Callable[[Materials], Result]
     figures: tuple[FigureSpec, ...]
     tabulate: Callable[[Any], dict[str, pd.DataFrame]]

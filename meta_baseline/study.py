@@ -32,6 +32,7 @@ class Study:
 
     ``num_workers`` processes read images; ``num_threads`` layers are analysed at a time. Maps that need more than
     ``max_memory`` bytes are kept in files.
+    ``optional`` names those of the analyses that are left out where the images do not suffice for them.
     ``meta_seeds`` and ``baseline_seeds`` are further networks of each condition, from other seeds.
     ``training_outcome`` names a saved result of ``training.evaluation``, ``arms_outcome`` one of
     ``training.arms_outcome``; when given, the report opens with it.
@@ -57,6 +58,7 @@ class Study:
     baseline_input_scaling: Scaling | None = None
     meta_seeds: tuple[Path, ...] = ()
     baseline_seeds: tuple[Path, ...] = ()
+    optional: tuple[str, ...] = ()
     training_outcome: Path | None = None
     arms_outcome: Path | None = None
     overwrite: bool = False

@@ -23,18 +23,18 @@ def list_estimates(facts: AdaptationFacts) -> tuple[Estimate, ...]:
 
     Numbers about tasks held out are named ``held_out. ...``; coherence within and between tasks is of all episodes.
     """
-    return (
-        *(
-            estimate
-            for part in facts.parts
-            for estimate in (
-                *(own for subject in part.subjects for own in _describe_subject(part, subject)),
-                *_describe_difference(part),
-                *_describe_resemblance(part),
-            )
-        ),
-        *(estimate for subject in facts.subjects for estimate in _describe_tasks(facts, subject)),
-    )
+    return tuple(estimate for estimate in _estimates(facts) if estimate.n > 0)
+
+
+def _estimates(facts: AdaptationFacts) -> Iterator[Estimate]:
+    """Those of what was not measured in untrained networks rest on no episode."""
+    for part in facts.parts:
+        for subject in part.subjects:
+            yield from _describe_subject(part, subject)
+        yield from _describe_difference(part)
+        yield from _describe_resemblance(part)
+    for subject in facts.subjects:
+        yield from _describe_tasks(facts, subject)
 
 
 def name_estimate(facts: AdaptationFacts, name: str) -> str:

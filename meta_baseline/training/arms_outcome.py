@@ -137,14 +137,15 @@ def _find(contrasts: Sequence[Contrast], *, comparable: bool) -> tuple[Finding, 
         adapted = describe_test(contrast.steps, contrast.support, contrast.rate)
         findings.append(
             Finding(
-                sentence=f"{contrast.first} minus {contrast.second} on {contrast.group} tasks, {adapted}: {verdict}; "
+                sentence=f"{contrast.first.capitalize()} minus {contrast.second} on {contrast.group} tasks, {adapted}: "
+                f"{verdict}; "
                 f"{contrast.describe()}.",
                 importance=0.7 if claimed else _IMPORTANCE[contrast.first, contrast.second],
                 estimates=(describe_contrast(contrast).name,),
                 beyond_control=None if contrast.p_value is None else claimed,
             )
         )
-    return tuple(findings)
+    return tuple(sorted(findings, key=lambda finding: -finding.importance))
 
 
 def _judge(contrast: Contrast) -> str:

@@ -78,7 +78,7 @@ def test_a_planted_advantage_is_found_with_its_size_and_sign() -> None:
     first, *_ = [finding.sentence for finding in outcome.findings]
     assert "meta is more accurate" in first and "by seed: " in first
     assert advantage.p_value == 2 / 2**6
-    assert all(finding.beyond_control for finding in outcome.findings if "meta minus" in finding.sentence)
+    assert all(finding.beyond_control for finding in outcome.findings if "Meta minus" in finding.sentence)
     assert [check.verdict for check in outcome.checks if check.code == "training.learned"] == ["pass"]
 
 
