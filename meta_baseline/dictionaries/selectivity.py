@@ -101,11 +101,13 @@ def measure_selectivity(
 def shuffle_groups(groups: Int[ndarray, " N"], rng: np.random.Generator) -> Int[ndarray, " N"]:
     """For each image the number of an image of the group that takes its group's place.
 
-    With one image per group this is a permutation of the images. Where the two groups differ in size, the images of the
-    new one are gone through in a circle.
+    With one image per group this is a permutation of the images. Within a group the order is drawn too: where images
+    lie class by class, labels would stay in place otherwise. Where the two groups differ in size, the images of the new
+    one are gone through in a circle.
     """
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    members = np.argsort(inverse, kind="stable")
+    order = rng.permutation(len(groups))
+    members = order[np.argsort(inverse[order], kind="stable")]
     starts = np.cumsum(counts) - counts
     within = np.empty(len(groups), dtype=np.int64)
     within[members] = np.arange(len(groups)) - np.repeat(starts, counts)

@@ -125,6 +125,12 @@ def test_groups_are_shuffled_whole():
     assert sorted(shuffle_groups(np.arange(50), np.random.default_rng(0))) == list(range(50))
 
 
+def test_labels_that_lie_class_by_class_in_every_group_move_under_the_null():
+    groups, labels = np.repeat(np.arange(50), 20), np.tile(np.arange(20) % 2, 50)
+    agreement = (labels[shuffle_groups(groups, np.random.default_rng(0))] == labels).mean()
+    assert 0.4 < agreement < 0.6
+
+
 def test_targets_leave_out_what_is_constant_missing_an_identity_or_the_label_again():
     import pandas as pd
 
