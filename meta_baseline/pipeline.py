@@ -27,7 +27,7 @@ from meta_baseline.study import Study, StudyInputs, check_output_dir, claim_outp
 from meta_baseline.study_report import rank_findings, render_study_report
 
 _LOG = logging.getLogger("meta_baseline")
-_DURATION = "All of them take about two minutes for a small network and five for a conv6 pair on two cores."
+_DURATION = "All of them take two to three minutes for a small network and six to seven for a conv6 pair on two cores."
 
 ANALYSIS_FAILURES = (MetaBaselineError, ArithmeticError, ValueError, RuntimeError)
 """What may end one analysis without ending the others: numbers and shapes that it cannot work with."""
